@@ -1,0 +1,1 @@
+export type { AuditDraft, AuditEntry, AuditIntegrity, AuditLog, AuditRef } from './audit-log.ts'

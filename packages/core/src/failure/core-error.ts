@@ -1,0 +1,46 @@
+import { SuiteError } from './suite-error.ts'
+
+/** One reason why a value was refused: where in it, and why. Never the value itself, which may be a secret. */
+export interface Issue {
+  /** Dotted path inside the refused value, empty for the value as a whole. */
+  readonly path: string
+  readonly message: string
+}
+
+/** What goes wrong in core, by code. */
+export type CoreErrorTable = {
+  /** A factory or a call got options that are unknown, missing, of the wrong type or out of range. */
+  readonly INVALID_OPTIONS: { readonly subject: string; readonly issues: readonly Issue[] }
+  /** A duration is negative, NaN or infinite. */
+  readonly INVALID_DURATION: { readonly count: number; readonly unit: string }
+  /** A value has no canonical JSON form: a cycle, a non-finite number, a lone surrogate, too deep or too large. */
+  readonly NOT_JSON: { readonly path: string; readonly reason: string }
+  /** A queue or a map is full. Nothing was taken in; try again when `waiting` has gone down. */
+  readonly OVERLOADED: { readonly what: string; readonly waiting: number; readonly limit: number }
+  /** The thing was closed before or during the call. */
+  readonly CLOSED: { readonly what: string }
+  /** A store did not answer, or refused to. The unit had no effect. */
+  readonly STORE_UNAVAILABLE: { readonly store: string; readonly operation: string }
+  /** The connection was lost while COMMIT was under way: the unit took effect wholly or not at all, and which is unknown. */
+  readonly COMMIT_UNKNOWN: { readonly store: string }
+  /** A unit broke a uniqueness, foreign-key or check constraint, and was rolled back. */
+  readonly CONSTRAINT_VIOLATED: { readonly store: string; readonly constraint: string }
+  /** A statement was wrong (syntax, unknown table, type); the unit was rolled back. */
+  readonly STATEMENT_FAILED: { readonly store: string; readonly statement: string }
+  /** A store's bytes are not what was written: not a database, damaged pages, a row of the wrong shape. */
+  readonly STORE_DAMAGED: { readonly store: string; readonly reason: string }
+  /** The database was written by a newer version of the component than this one. */
+  readonly SCHEMA_TOO_NEW: { readonly component: string; readonly found: number; readonly supported: number }
+  /** A migration that the database has already taken differs from the one in this version. */
+  readonly SCHEMA_DRIFTED: { readonly component: string; readonly version: number }
+  /** A Redis script failed or the connection's settings make it unsafe. */
+  readonly SCRIPT_FAILED: { readonly script: string }
+}
+
+/** An error of `@enablement/core`. */
+export class CoreError<Code extends keyof CoreErrorTable = keyof CoreErrorTable> extends SuiteError<
+  CoreErrorTable,
+  Code
+> {
+  override readonly name = 'CoreError'
+}

@@ -1,0 +1,30 @@
+import { CoreError } from './core-error.ts'
+
+/** The part of a schema that options are checked with; a zod schema has it. */
+export interface OptionsSchema<Options> {
+  safeParse(input: unknown):
+    | { readonly success: true; readonly data: Options }
+    | {
+        readonly success: false
+        readonly error: {
+          readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]
+        }
+      }
+}
+
+/**
+ * Checks what a caller passed to a factory, before anything is built from it.
+ *
+ * `subject` names the factory. Throws `INVALID_OPTIONS` with the path of every issue; the offending values are not
+ * repeated, for they may be secrets.
+ */
+export function parseOptions<Options>(schema: OptionsSchema<Options>, subject: string, input: unknown): Options {
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const issues = parsed.error.issues.map((issue) => ({
+    path: issue.path.map(String).join('.'),
+    message: issue.message
+  }))
+  const summary = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
+  throw new CoreError('INVALID_OPTIONS', `${subject} refused its options: ${summary}`, { subject, issues })
+}

@@ -1,0 +1,1 @@
+export type { Duty, DutyRun } from './duty.ts'

@@ -1,0 +1,22 @@
+export type { Migration, Schema } from './migration.ts'
+export type {
+  Sql,
+  SqlDatabase,
+  SqlDialect,
+  SqlResult,
+  SqlRow,
+  SqlStatement,
+  SqlSupports,
+  SqlValue
+} from './sql-database.ts'
+export {
+  bytesOf,
+  changes,
+  execute,
+  firstRow,
+  integerOf,
+  optionalIntegerOf,
+  optionalTextOf,
+  rows,
+  textOf
+} from './statement.ts'

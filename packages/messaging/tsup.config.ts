@@ -1,0 +1,3 @@
+import { preset } from '@enablement/build'
+
+export default preset()
