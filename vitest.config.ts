@@ -1,10 +1,6 @@
 import { embeddedInVite } from '@enablement/build/vite'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import type { Reporter } from 'vitest/node'
-
-// TARGET=dist runs the same tests against the built packages, as users load them; the default is the sources.
-const dist = process.env['TARGET'] === 'dist'
-const conditions = dist ? [] : ['@enablement/source']
 
 /** One plain closing line, for machines that read it. */
 const closingLine: Reporter = {
@@ -15,33 +11,51 @@ const closingLine: Reporter = {
   }
 }
 
-export default defineConfig({
-  plugins: [embeddedInVite()],
-  resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
-  ssr: {
-    resolve: {
-      conditions: [...conditions, 'module', 'node', 'development|production'],
-      externalConditions: [...conditions, 'node']
+type Target = 'sources' | 'dist'
+
+/** A project's tests on the sources, or on the built packages as Node itself loads them for users. */
+function project(
+  name: string,
+  target: Target,
+  test: TestProjectInlineConfiguration['test']
+): TestProjectInlineConfiguration {
+  const conditions = target === 'sources' && process.env['TARGET'] !== 'dist' ? ['@enablement/source'] : []
+  return {
+    plugins: [embeddedInVite()],
+    resolve: { conditions: [...conditions, 'module', 'node', 'development|production'] },
+    ssr: {
+      resolve: {
+        conditions: [...conditions, 'module', 'node', 'development|production'],
+        externalConditions: [...conditions, 'node']
+      }
+    },
+    test: {
+      name: target === 'sources' ? name : `${name}-dist`,
+      server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
+      ...test
     }
-  },
+  }
+}
+
+const unit = { include: ['packages/*/test/**/*.test.ts'], exclude: ['**/*.int.test.ts'] }
+
+/** Against real servers, which the set-up starts, or finds through REDIS_URL, REDIS_CLUSTER_URLS and POSTGRES_URL. */
+const services = {
+  include: ['packages/*/test/**/*.int.test.ts'],
+  globalSetup: ['./tooling/services/src/vitest.ts'],
+  testTimeout: 30_000
+}
+
+export default defineConfig({
   test: {
     reporters: ['default', closingLine],
-    // Node itself loads the built packages, not Vite's module runner.
-    server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
     projects: [
-      {
-        extends: true,
-        test: { name: 'unit', include: ['packages/*/test/**/*.test.ts'], exclude: ['**/*.int.test.ts'] }
-      },
-      {
-        extends: true,
-        test: {
-          name: 'services',
-          include: ['packages/*/test/**/*.int.test.ts'],
-          globalSetup: ['./tooling/services/src/vitest.ts'],
-          testTimeout: 30_000
-        }
-      }
+      project('unit', 'sources', unit),
+      project('unit', 'dist', unit),
+      project('services', 'sources', services),
+      project('services', 'dist', services),
+      project('tooling', 'sources', { include: ['tooling/*/test/**/*.test.ts'], testTimeout: 60_000 }),
+      project('examples', 'dist', { include: ['examples/*/test/**/*.test.ts'], testTimeout: 60_000 })
     ]
   }
 })

@@ -1,3 +1,5 @@
+import { CoreError } from '../failure/core-error.ts'
+
 /**
  * A source of chance for jitter, sampling, ids and simulation. Never for keys: those come from a crypto provider, so
  * that a seeded test platform cannot make a predictable one.
@@ -5,7 +7,7 @@
 export interface Random {
   /** A number in [0, 1). */
   float(): number
-  /** An integer in [0, `limit`), for `limit` in [1, 2^32]. */
+  /** An integer in [0, `limit`), for an integer `limit` in [1, 2^32]. Throws `INVALID_OPTIONS` for any other. */
   below(limit: number): number
   /** Fills `target` with random bytes and returns it. */
   fill(target: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>
@@ -32,6 +34,8 @@ export function randomFrom(nextWord: () => number): Random {
     // 53 random bits, as many as a double's mantissa holds.
     float: () => ((nextWord() >>> 5) * 67_108_864 + (nextWord() >>> 6)) / 9_007_199_254_740_992,
     below(limit) {
+      // Unchecked, 0 would give NaN and anything above 2^32 would draw for ever.
+      if (!(Number.isInteger(limit) && limit >= 1 && limit <= 4_294_967_296)) throw wrongLimit(limit)
       // Words at and above the last whole multiple of `limit` would favour the small remainders; draw again instead.
       const fair = 4_294_967_296 - (4_294_967_296 % limit)
       let drawn = nextWord()
@@ -49,6 +53,14 @@ export function randomFrom(nextWord: () => number): Random {
       return target
     }
   }
+}
+
+function wrongLimit(limit: number): CoreError<'INVALID_OPTIONS'> {
+  const message = `${limit} is not an integer in [1, 2^32]`
+  return new CoreError('INVALID_OPTIONS', `nothing can be drawn below the limit: ${message}`, {
+    subject: 'random.below',
+    issues: [{ path: 'limit', message }]
+  })
 }
 
 /** The operating system's randomness. */

@@ -9,7 +9,8 @@ const COUNTER_START_LIMIT = 0x800
  * §6.2 method 1 orders those of one millisecond, and a wall clock that jumps back does not take the ids back with it.
  */
 export function createIdSource(platform: Platform): () => string {
-  let lastAt = -1
+  // Not below the epoch: a machine whose clock stands before 1970 still gets ids of the right form.
+  let lastAt = 0
   let counter = 0
   const tail = new Uint8Array(8)
   return () => {

@@ -19,9 +19,12 @@ export type CoreErrorTable = {
   readonly OVERLOADED: { readonly what: string; readonly waiting: number; readonly limit: number }
   /** The thing was closed before or during the call. */
   readonly CLOSED: { readonly what: string }
-  /** A store did not answer, or refused to. The unit had no effect. */
+  /** A store did not answer, or refused to. The unit or script had no effect. */
   readonly STORE_UNAVAILABLE: { readonly store: string; readonly operation: string }
-  /** The connection was lost while COMMIT was under way: the unit took effect wholly or not at all, and which is unknown. */
+  /**
+   * The reply to a COMMIT or to a Redis script was lost: the unit or script took effect wholly or not at all, and which
+   * is unknown. Repeat it under the same idempotency key.
+   */
   readonly COMMIT_UNKNOWN: { readonly store: string }
   /** A unit broke a uniqueness, foreign-key or check constraint, and was rolled back. */
   readonly CONSTRAINT_VIOLATED: { readonly store: string; readonly constraint: string }
@@ -33,8 +36,13 @@ export type CoreErrorTable = {
   readonly SCHEMA_TOO_NEW: { readonly component: string; readonly found: number; readonly supported: number }
   /** A migration that the database has already taken differs from the one in this version. */
   readonly SCHEMA_DRIFTED: { readonly component: string; readonly version: number }
-  /** A Redis script failed or the connection's settings make it unsafe. */
-  readonly SCRIPT_FAILED: { readonly script: string }
+  /**
+   * A Redis script ended with an error: `reply` is its code, such as `ERR` or `WRONGTYPE`. Redis keeps what a script wrote
+   * before it failed, which is why scripts check everything first and write last.
+   */
+  readonly SCRIPT_FAILED: { readonly script: string; readonly reply: string }
+  /** A store is set up in a way that would lose data silently, such as a Redis that evicts keys. */
+  readonly STORE_UNSUITABLE: { readonly store: string; readonly setting: string; readonly found: string }
 }
 
 /** An error of `@enablement/core`. */

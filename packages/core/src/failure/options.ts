@@ -1,4 +1,4 @@
-import { CoreError } from './core-error.ts'
+import { CoreError, type Issue } from './core-error.ts'
 
 /** The part of a schema that options are checked with; a zod schema has it. */
 export interface OptionsSchema<Options> {
@@ -7,7 +7,12 @@ export interface OptionsSchema<Options> {
     | {
         readonly success: false
         readonly error: {
-          readonly issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]
+          readonly issues: readonly {
+            readonly path: readonly PropertyKey[]
+            readonly message: string
+            /** Of an issue about options that do not exist: their names. */
+            readonly keys?: readonly string[]
+          }[]
         }
       }
 }
@@ -21,10 +26,13 @@ export interface OptionsSchema<Options> {
 export function parseOptions<Options>(schema: OptionsSchema<Options>, subject: string, input: unknown): Options {
   const parsed = schema.safeParse(input)
   if (parsed.success) return parsed.data
-  const issues = parsed.error.issues.map((issue) => ({
-    path: issue.path.map(String).join('.'),
-    message: issue.message
-  }))
+  const issues = parsed.error.issues.flatMap(({ path, message, keys }): Issue[] =>
+    keys === undefined
+      ? [{ path: dotted(path), message }]
+      : keys.map((key) => ({ path: dotted([...path, key]), message: 'there is no such option' }))
+  )
   const summary = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
   throw new CoreError('INVALID_OPTIONS', `${subject} refused its options: ${summary}`, { subject, issues })
 }
+
+const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.')

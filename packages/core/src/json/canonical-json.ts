@@ -43,30 +43,24 @@ function spend(budget: Budget, text: string, path: string): string {
 }
 
 function write(value: unknown, path: string, depth: number, budget: Budget): string {
-  if (value === null) return spend(budget, 'null', path)
-  switch (typeof value) {
-    case 'boolean':
-      return spend(budget, value ? 'true' : 'false', path)
-    case 'number':
-      if (!Number.isFinite(value)) throw notJson(path, `the number ${value}`)
-      return spend(budget, JSON.stringify(value), path)
-    case 'string':
-      if (!value.isWellFormed()) throw notJson(path, 'a string with a lone surrogate')
-      return spend(budget, JSON.stringify(value), path)
-    case 'object':
-      if (depth >= DEPTH_MAX) throw notJson(path, `nested deeper than ${DEPTH_MAX}`)
-      return Array.isArray(value)
-        ? writeArray(value, path, depth + 1, budget)
-        : writeObject(value, path, depth + 1, budget)
-    default:
-      throw notJson(path, `a ${typeof value}`)
+  if (value === null || typeof value === 'boolean') return spend(budget, String(value), path)
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw notJson(path, `the number ${value}`)
+    return spend(budget, JSON.stringify(value), path)
   }
+  if (typeof value === 'string') {
+    if (!value.isWellFormed()) throw notJson(path, 'a string with a lone surrogate')
+    return spend(budget, JSON.stringify(value), path)
+  }
+  if (typeof value !== 'object') throw notJson(path, value === undefined ? 'undefined' : `a ${typeof value}`)
+  if (depth >= DEPTH_MAX) throw notJson(path, `nested deeper than ${DEPTH_MAX}`)
+  return Array.isArray(value) ? writeArray(value, path, depth + 1, budget) : writeObject(value, path, depth + 1, budget)
 }
 
 function writeArray(items: readonly unknown[], path: string, depth: number, budget: Budget): string {
   spend(budget, '[]', path)
   const parts = Array.from(items, (item, at) => {
-    spend(budget, ',', path)
+    if (at > 0) spend(budget, ',', path)
     return write(item, `${path}[${at}]`, depth, budget)
   })
   return `[${parts.join(',')}]`
@@ -83,10 +77,10 @@ function writeObject(value: object, path: string, depth: number, budget: Budget)
     if (member === undefined) continue
     const at = path === '' ? key : `${path}.${key}`
     if (!key.isWellFormed()) throw notJson(at, 'a key with a lone surrogate')
-    const name = spend(budget, `${JSON.stringify(key)}:,`, at).slice(0, -1)
+    const name = spend(budget, `${members.length > 0 ? ',' : ''}${JSON.stringify(key)}:`, at)
     members.push(name + write(member, at, depth, budget))
   }
-  return `{${members.join(',')}}`
+  return `{${members.join('')}}`
 }
 
 function notJson(path: string, reason: string): CoreError<'NOT_JSON'> {

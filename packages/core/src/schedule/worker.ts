@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
-import { sleep } from '../time/sleep.ts'
 import type { Duty } from './duty.ts'
 
 export interface WorkerOptions {
@@ -128,10 +127,10 @@ export function startWorker(options: WorkerOptions): Worker {
 
   return {
     wake() {
-      for (const { wake } of rounds) wake()
+      for (const round of rounds) round.wake()
     },
     close,
-    health: () => ({ state, duties: rounds.map(({ health }) => health()) }),
+    health: () => ({ state, duties: rounds.map((round) => round.health()) }),
     [Symbol.asyncDispose]: close
   }
 }
@@ -186,6 +185,10 @@ function startRounds(
     }
   }
 
+  /**
+   * Ends after `delayMs`, when woken, or when the worker closes. A pause of 0 ms is a turn of the event loop, so that a
+   * duty that is always busy starves neither timers nor sockets; the process must not end on it.
+   */
   const pause = (delayMs: number): Promise<void> =>
     new Promise((resolve) => {
       const end = (): void => {
@@ -194,20 +197,18 @@ function startRounds(
         endPause = undefined
         resolve()
       }
-      const timer = clock.startTimer(delayMs, end, { background: true })
+      const timer = clock.startTimer(delayMs, end, { background: delayMs > 0 })
       signal.addEventListener('abort', end, { once: true })
       endPause = end
     })
 
   const drive = async (): Promise<void> => {
     // The caller gets its worker before the first run, which may want to use it.
-    await undefined
+    await Promise.resolve()
     while (!signal.aborted) {
       const delayMs = await round()
       if (signal.aborted) break
-      // A turn of the event loop between runs: a duty that is always busy must not starve timers and sockets.
-      if (delayMs === 0) await sleep(clock, 0)
-      else await pause(delayMs)
+      await pause(delayMs)
     }
     state = 'stopped'
   }

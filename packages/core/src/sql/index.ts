@@ -1,3 +1,4 @@
+export { migrate } from './migrate.ts'
 export type { Migration, Schema } from './migration.ts'
 export type {
   Sql,

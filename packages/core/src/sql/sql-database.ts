@@ -1,16 +1,22 @@
-/** What a column holds and a `?` takes. Booleans are 0 and 1; integers beyond 2^53 - 1 travel as bigint. */
+/**
+ * What a column holds and a `?` takes. Booleans are 0 and 1; integers beyond 2^53 - 1 travel as bigint, 64 bits at most.
+ * Text is well-formed and without NUL, which Postgres cannot hold. Anything else fails as `STATEMENT_FAILED`.
+ */
 export type SqlValue = string | number | bigint | Uint8Array | null
 
 /** A row, by column name. */
 export type SqlRow = Readonly<Record<string, SqlValue>>
 
-/** A statement with `?` for each value, in every dialect. */
+/**
+ * One statement, with `?` for each value in every dialect. Texts are part of the code: values are always passed, never
+ * written into them, and the beginning of a text appears in error messages.
+ */
 export interface SqlStatement {
   readonly text: string
   readonly values: readonly SqlValue[]
 }
 
-/** What a statement gave: the rows it returned, and how many rows it changed. */
+/** What a statement gave: the rows it returned, and how many rows it inserted, updated or deleted (none by reading). */
 export interface SqlResult {
   readonly rows: readonly SqlRow[]
   readonly changes: number
@@ -26,7 +32,10 @@ export type Sql<T> = Generator<SqlStatement, T, SqlResult>
 /** The few fragments in which the dialects differ. */
 export interface SqlDialect {
   readonly name: 'sqlite' | 'postgres'
-  /** Appended to a select: takes only rows that no other unit has locked. Empty where one writer runs at a time. */
+  /**
+   * Appended to a select: locks its rows until the unit ends and skips those that another unit has locked. Empty where
+   * one writer runs at a time.
+   */
   readonly skipLocked: string
   /** Appended to a select: locks its rows until the unit ends. Empty where one writer runs at a time. */
   readonly forUpdate: string
@@ -51,6 +60,8 @@ export interface SqlDatabase extends AsyncDisposable {
   /**
    * Runs one transaction, READ COMMITTED or stronger; `work` may be called again after a conflict, so it must not
    * touch anything but its statements. Resolves after COMMIT. What `work` throws rolls everything back and is thrown.
+   * After a statement has failed nothing of the unit can be committed, whatever it catches: an expected conflict is
+   * answered with `on conflict`, not with `catch`.
    *
    * Throws `STORE_UNAVAILABLE` (no effect), `COMMIT_UNKNOWN` (the reply to COMMIT was lost: wholly done or not at all),
    * `CONSTRAINT_VIOLATED`, `STATEMENT_FAILED`, `STORE_DAMAGED`, `OVERLOADED`, `CLOSED`, and the signal's reason when it

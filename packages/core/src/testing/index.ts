@@ -1,3 +1,12 @@
+export {
+  type ConformanceCase,
+  type ConformanceExam,
+  type ConformanceKit,
+  type ConformanceOmission,
+  type ConformanceTest,
+  conformanceTests
+} from './conformance.ts'
+export { type CrashingDatabase, type CrashPoint, crashPoints, SimulatedCrash, unlessCrashed } from './crash-points.ts'
 export { seededRandom } from './seeded-random.ts'
 export { withStoreClock } from './store-clock.ts'
 export { type TestPlatform, testPlatform } from './test-platform.ts'

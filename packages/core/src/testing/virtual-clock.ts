@@ -1,5 +1,5 @@
 import { CoreError } from '../failure/core-error.ts'
-import type { Clock, Timer } from '../time/clock.ts'
+import { type Clock, refuseNaN, type Timer } from '../time/clock.ts'
 
 /** A clock that stands still until a test moves it. */
 export interface VirtualClock extends Clock {
@@ -70,6 +70,7 @@ export function virtualClock(options: { readonly now?: number } = {}): VirtualCl
     now: () => Math.floor(monotonicMs + wallAheadMs),
     monotonic: () => monotonicMs,
     startTimer(delayMs, onElapsed): Timer {
+      refuseNaN(delayMs)
       const alarm = { dueAt: monotonicMs + Math.max(0, delayMs), onElapsed }
       alarms.add(alarm)
       return { cancel: () => void alarms.delete(alarm) }

@@ -1,4 +1,6 @@
+import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
+import { parseOptions } from '../failure/options.ts'
 
 /** Lets one caller at a time through per key, in the order they came. Keys without callers take no memory. */
 export interface KeyedMutex {
@@ -9,9 +11,16 @@ export interface KeyedMutex {
   run<T>(key: string, work: () => T | Promise<T>, options?: { readonly signal?: AbortSignal }): Promise<T>
 }
 
-/** `waitingMax` bounds the callers that may wait for one key; the default of 1,024 is far above what fairness needs. */
+/** Far above what a key sees in its life, and low enough that the last in the line is still of use to its caller. */
+const WAITING_MAX = 1_024
+
+const mutexOptions: z.ZodType<{ readonly waitingMax?: number }> = z.strictObject({
+  waitingMax: z.int().min(0).exactOptional()
+})
+
+/** At most `waitingMax` callers wait for one key, 1,024 unless given. Throws `INVALID_OPTIONS`. */
 export function createKeyedMutex(options: { readonly waitingMax?: number } = {}): KeyedMutex {
-  const { waitingMax = 1_024 } = options
+  const { waitingMax = WAITING_MAX } = parseOptions(mutexOptions, 'createKeyedMutex', options)
   const waiting = new Map<string, (() => void)[]>()
 
   const release = (key: string): void => {

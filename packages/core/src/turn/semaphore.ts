@@ -1,4 +1,6 @@
+import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
+import { parseOptions } from '../failure/options.ts'
 
 /** Lets a fixed number of callers work at a time, in the order they came. */
 export interface Semaphore {
@@ -6,9 +8,15 @@ export interface Semaphore {
   run<T>(work: () => T | Promise<T>, options?: { readonly signal?: AbortSignal }): Promise<T>
 }
 
-/** `places` callers at a time; at most `waitingMax` wait for a place. */
+// No places at all would let every caller wait for ever.
+const semaphoreOptions: z.ZodType<{ readonly places: number; readonly waitingMax: number }> = z.strictObject({
+  places: z.int().min(1),
+  waitingMax: z.int().min(0)
+})
+
+/** `places` callers at a time; at most `waitingMax` wait for a place. Throws `INVALID_OPTIONS`. */
 export function createSemaphore(options: { readonly places: number; readonly waitingMax: number }): Semaphore {
-  const { places, waitingMax } = options
+  const { places, waitingMax } = parseOptions(semaphoreOptions, 'createSemaphore', options)
   const queue: (() => void)[] = []
   let taken = 0
 

@@ -1,0 +1,19 @@
+export { hashTagged, hashTagOf } from './hash-tag.ts'
+export { defineScript, type Script } from './script.ts'
+export {
+  clusterSettings,
+  redisSettings,
+  type ScriptClient,
+  type ScriptClientSettings,
+  type ScriptNode
+} from './script-client.ts'
+export { SCRIPT_INTEGER_MAX, type ScriptArgument } from './script-parameters.ts'
+export {
+  optionalReplyInteger,
+  optionalReplyText,
+  replyInteger,
+  replyList,
+  replyText,
+  type ScriptReply
+} from './script-reply.ts'
+export { createScriptRunner, type ScriptRunner } from './script-runner.ts'

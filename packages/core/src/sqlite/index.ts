@@ -1,0 +1,1 @@
+export { type SqliteOptions, sqliteDatabase } from './sqlite-database.ts'

@@ -1,0 +1,200 @@
+import { type Clock, createSemaphore } from '@enablement/core'
+import type { Observe } from '../messaging-event.ts'
+import type { InboxEntry, MessageStore } from './message-store.ts'
+
+/** A message for the application. */
+export interface ReceivedMessage {
+  /** The same at every handing over, and the same that the sender was given. */
+  readonly id: string
+  readonly from: string
+  readonly bytes: Uint8Array
+  /** When it was opened: epoch milliseconds. */
+  readonly receivedAt: number
+  /** Whether it was handed over before in this process and not acknowledged. */
+  readonly again: boolean
+  /** Lets go of the message: it is not handed over again. Resolved means committed; calling it twice is harmless. */
+  ack(): Promise<void>
+}
+
+/** The application's own function. */
+export type Receiver = (message: ReceivedMessage) => void | Promise<void>
+
+/** Hands over what has been committed: one message at a time per sender, in order, until each is acknowledged. */
+export interface Inbox {
+  /** Takes note of a message that has just been committed. */
+  arrived(entry: InboxEntry): void
+  /** Starts handing over, with what was left unacknowledged first. The function that is given back ends it. */
+  receive(receiver: Receiver, options: { readonly concurrency: number; readonly redeliverAfterMs: number }): () => void
+  /** How many messages are not acknowledged, as far as this process knows. */
+  waiting(): number
+}
+
+/** Messages that may wait unacknowledged: beyond, deliveries are deferred, so that the store stays bounded. */
+export const INBOX_MAX = 10_000
+
+/** Messages of one sender that are kept in memory: at 64 KiB each, 2 MiB. The others wait in the store. */
+const LANE_MAX = 32
+
+/** One sender's messages on their way to the application. */
+interface Lane {
+  readonly peer: string
+  readonly ready: InboxEntry[]
+  /** Whether the store holds more than `ready`; then arrivals are left to be read from there, in order. */
+  behind: boolean
+  /** Whether something arrived since the store was last asked. */
+  missed: boolean
+}
+
+/** One call of `receive`. */
+interface Run {
+  readonly receiver: Receiver
+  readonly redeliverAfterMs: number
+  readonly lanes: Map<string, Lane>
+  readonly stop: AbortController
+  readonly places: ReturnType<typeof createSemaphore>
+}
+
+export function createInbox(options: {
+  readonly owner: string
+  readonly store: MessageStore
+  readonly clock: Clock
+  readonly notify: Observe
+  readonly waiting: number
+}): Inbox {
+  const { owner, store, clock, notify } = options
+  let waiting = options.waiting
+  let run: Run | undefined
+
+  const acknowledge = async (id: string): Promise<void> => {
+    if (await store.acknowledge(owner, id)) waiting -= 1
+  }
+
+  /** Hands one message over until it is acknowledged or the run ends. */
+  const hand = async (current: Run, entry: InboxEntry): Promise<void> => {
+    const { signal } = current.stop
+    const settled = Promise.withResolvers<void>()
+    let isSettled = false
+    for (let again = false; !isSettled && !signal.aborted; again = true) {
+      const message: ReceivedMessage = {
+        id: entry.id,
+        from: entry.peer,
+        bytes: entry.plaintext.slice(),
+        receivedAt: entry.receivedAt,
+        again,
+        async ack() {
+          await acknowledge(entry.id)
+          isSettled = true
+          settled.resolve()
+        }
+      }
+      try {
+        await current.places.run(() => current.receiver(message))
+      } catch (error) {
+        notify({ type: 'receiver-failed', peer: entry.peer, id: entry.id, error })
+      }
+      if (!isSettled) await firstOf(settled.promise, current.redeliverAfterMs, clock, signal)
+    }
+  }
+
+  /** Reads on where memory has run out. */
+  const refill = async (lane: Lane): Promise<void> => {
+    lane.missed = false
+    const entries = await store.loadUnacknowledged(owner, lane.peer, { limit: LANE_MAX })
+    lane.ready.push(...entries)
+    if (entries.length < LANE_MAX && !lane.missed) lane.behind = false
+  }
+
+  const work = async (current: Run, lane: Lane): Promise<void> => {
+    while (!current.stop.signal.aborted) {
+      const entry = lane.ready[0]
+      if (entry !== undefined) {
+        await hand(current, entry)
+        lane.ready.shift()
+      } else if (lane.behind) {
+        try {
+          await refill(lane)
+        } catch (error) {
+          notify({ type: 'inbox-unavailable', error })
+          await firstOf(undefined, current.redeliverAfterMs, clock, current.stop.signal)
+        }
+      } else {
+        // In the same step as the look at the lane, so that nothing can arrive in between and be forgotten.
+        current.lanes.delete(lane.peer)
+        return
+      }
+    }
+  }
+
+  const open = (current: Run, peer: string, behind: boolean): Lane => {
+    const lane: Lane = { peer, ready: [], behind, missed: false }
+    current.lanes.set(peer, lane)
+    // A lane handles its own failures; it has none left to reject with.
+    void work(current, lane)
+    return lane
+  }
+
+  const resume = async (current: Run): Promise<void> => {
+    while (!current.stop.signal.aborted) {
+      try {
+        for (const peer of await store.loadWaitingPeers(owner)) {
+          const lane = current.lanes.get(peer)
+          if (lane === undefined) open(current, peer, true)
+        }
+        return
+      } catch (error) {
+        notify({ type: 'inbox-unavailable', error })
+        await firstOf(undefined, current.redeliverAfterMs, clock, current.stop.signal)
+      }
+    }
+  }
+
+  return {
+    arrived(entry) {
+      waiting += 1
+      if (run === undefined) return
+      const lane = run.lanes.get(entry.peer)
+      if (lane === undefined) open(run, entry.peer, true)
+      else if (lane.behind) lane.missed = true
+      else if (lane.ready.length < LANE_MAX) lane.ready.push(entry)
+      else lane.behind = true
+    },
+
+    receive(receiver, { concurrency, redeliverAfterMs }) {
+      const current: Run = {
+        receiver,
+        redeliverAfterMs,
+        lanes: new Map(),
+        stop: new AbortController(),
+        places: createSemaphore({ places: concurrency, waitingMax: INBOX_MAX })
+      }
+      run = current
+      void resume(current)
+      return () => {
+        if (run === current) run = undefined
+        current.stop.abort()
+      }
+    },
+
+    waiting: () => waiting
+  }
+}
+
+/** Resolves when `done` does, when the delay is over or when the signal aborts; nothing is left behind. */
+function firstOf(
+  done: Promise<void> | undefined,
+  delayMs: number,
+  clock: Clock,
+  signal: AbortSignal
+): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      timer.cancel()
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = clock.startTimer(delayMs, end, { background: true })
+    signal.addEventListener('abort', end, { once: true })
+    void done?.then(end)
+    if (signal.aborted) end()
+  })
+}

@@ -1,0 +1,124 @@
+import { type Clock, createKeyedMutex } from '@enablement/core'
+import type { Observe } from '../messaging-event.ts'
+import type { MessageStore, OutboxEntry } from './message-store.ts'
+import type { Delivered, Transport } from './transport.ts'
+
+/** What a peer's outbox came to for one message. */
+export type OutboxResult = Delivered | { readonly outcome: 'expired' }
+
+/** Sends what has been committed, in the order of the commits per peer, until it is taken, refused or too old. */
+export interface Outbox {
+  /** Delivers an entry that has just been committed, behind those of its peer that still wait. */
+  deliver(entry: OutboxEntry): Promise<OutboxResult>
+  /** Delivers what waits for the peer, or for all. Gives the number of entries that left the queue. */
+  flush(peer?: string): Promise<number>
+  /** Ends what is too old and forgets what ended long ago, a bounded number of entries. */
+  expire(): Promise<number>
+  /** How many wait, as far as this process knows. */
+  waiting(): number
+  /** Counts an entry that was committed. */
+  queued(): void
+}
+
+/** Entries read at a time: at 64 KiB each, 2 MiB. */
+const BATCH = 32
+
+/** Peers known to have nothing waiting in the store. When there are more, the store is asked once more each. */
+const CLEAR_PEERS_MAX = 10_000
+
+export function createOutbox(options: {
+  readonly owner: string
+  readonly store: MessageStore
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly notify: Observe
+  readonly waiting: number
+}): Outbox {
+  const { owner, store, transport, clock, notify } = options
+  const turns = createKeyedMutex()
+  const clear = new Set<string>()
+  let waiting = options.waiting
+
+  const settle = async (entry: OutboxEntry, status: 'delivered' | 'rejected' | 'expired'): Promise<void> => {
+    if (await store.settle(owner, entry.id, status)) waiting -= 1
+  }
+
+  const attempt = async (entry: OutboxEntry): Promise<OutboxResult> => {
+    const { id, peer, envelope } = entry
+    if (entry.expiresAt <= clock.now()) {
+      await settle(entry, 'expired')
+      notify({ type: 'message-expired', peer, id })
+      return { outcome: 'expired' }
+    }
+    let delivered: Delivered
+    try {
+      delivered = await transport.deliver({ from: owner, to: peer, envelope })
+    } catch (error) {
+      notify({ type: 'transport-failed', peer, id, error })
+      return { outcome: 'unreachable' }
+    }
+    if (delivered.outcome === 'rejected') {
+      await settle(entry, 'rejected')
+      notify({ type: 'message-rejected', peer, id, reason: delivered.reason })
+    } else if (delivered.outcome === 'delivered') await settle(entry, 'delivered')
+    return delivered
+  }
+
+  /** Sends everything that waits for a peer, oldest first, and stops where the peer cannot be reached. */
+  const drain = async (peer: string, results: Map<string, OutboxResult>): Promise<void> => {
+    for (;;) {
+      const entries = await store.loadQueued(owner, { peer, limit: BATCH })
+      for (const entry of entries) {
+        const result = await attempt(entry)
+        results.set(entry.id, result)
+        if (result.outcome === 'unreachable') {
+          clear.delete(peer)
+          return
+        }
+      }
+      if (entries.length < BATCH) break
+    }
+    if (clear.size >= CLEAR_PEERS_MAX) clear.clear()
+    clear.add(peer)
+  }
+
+  return {
+    deliver: (entry) =>
+      turns.run(entry.peer, async () => {
+        if (clear.has(entry.peer)) {
+          const result = await attempt(entry)
+          if (result.outcome === 'unreachable') clear.delete(entry.peer)
+          return result
+        }
+        const results = new Map<string, OutboxResult>()
+        await drain(entry.peer, results)
+        return results.get(entry.id) ?? { outcome: 'unreachable' }
+      }),
+
+    async flush(peer) {
+      const peers =
+        peer === undefined
+          ? new Set((await store.loadQueued(owner, { limit: BATCH })).map((entry) => entry.peer))
+          : new Set([peer])
+      let left = 0
+      for (const each of peers) {
+        const results = new Map<string, OutboxResult>()
+        await turns.run(each, () => drain(each, results))
+        for (const { outcome } of results.values()) if (outcome !== 'unreachable') left += 1
+      }
+      return left
+    },
+
+    async expire() {
+      const { expired, forgotten } = await store.expire(owner, { now: clock.now(), limit: BATCH })
+      waiting -= expired.length
+      for (const { id, peer } of expired) notify({ type: 'message-expired', peer, id })
+      return expired.length + forgotten
+    },
+
+    waiting: () => waiting,
+    queued: () => {
+      waiting += 1
+    }
+  }
+}

@@ -1,0 +1,1 @@
+export { type RedisQuotaStore, redisQuotaStore } from './redis-quota-store.ts'

@@ -1,0 +1,2 @@
+export { memoryCheckpointStore } from './memory-checkpoint-store.ts'
+export { type MemoryIncidentStore, memoryIncidentStore } from './memory-incident-store.ts'

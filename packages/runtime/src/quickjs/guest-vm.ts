@@ -1,0 +1,488 @@
+import { type Random, randomFrom, systemClock } from '@enablement/core'
+import { EvalFlags, QuickJS } from 'quickjs-wasi'
+import type { ConsoleLine, GuestError, HostAnswer, HostCall, RunEnd } from '../sandbox/sandbox-host.ts'
+import { type EngineExports, engineExportsOf, type LinearMemory, setInterruptHandler } from './engine-exports.ts'
+import { decodeImage, type EnginePointers, encodeImage } from './engine-image.ts'
+import { guestPrelude } from './guest-prelude.ts'
+import { sfc32 } from './sfc32.ts'
+import { BOUNDS, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
+
+/**
+ * Stack of the interpreter. With the 4 MiB of native stack that the worker is given, runaway recursion ends as the
+ * guest's own RangeError; with more, V8's stack ends first and the VM is lost.
+ */
+const STACK_BYTES = 262_144
+
+/** What the engine's own bookkeeping may use above the guest's limit, so that an error at the limit can be described. */
+const RESERVE_BYTES = 1_048_576
+
+/**
+ * Where quickjs-ng keeps `malloc_state.malloc_size` in a JSRuntime on wasm32: after five function pointers and the
+ * count. Reading the word costs nothing and is exact to the byte; the official call walks the heap (16 ms at 1.4
+ * million allocations). Checked against that call whenever a VM is made.
+ */
+const MALLOC_SIZE_OFFSET = 24
+
+const CALLBACK_NAMES = ['call', 'random', 'console'] as const
+
+/** What the VM tells its thread. */
+export interface VmHooks {
+  onCall(call: HostCall): void
+  onConsole(line: ConsoleLine): void
+  onPressure(): void
+}
+
+/** One QuickJS VM and the evaluation in it. A thrown error means that it is tainted. */
+export interface GuestVm {
+  readonly tainted: string | undefined
+  readonly callsInFlight: number
+  /** Tells the guest's clock what time it is. */
+  setWall(wallAt: number): void
+  /** Evaluates code up to its first await. Undefined: it goes on. */
+  begin(code: string): RunEnd | undefined
+  /** How the evaluation stands. Undefined: it goes on. */
+  settled(): RunEnd | undefined
+  /** Runs one pending job. `idle`: there was none. */
+  runJob(): RunEnd | 'ran' | 'idle'
+  /** Whether the guest holds so much that it must stop here; collects garbage before it says so. */
+  mustStop(): boolean
+  answer(callId: number, answer: HostAnswer): RunEnd | undefined
+  /** Forgets the evaluation and its calls: nothing of it is resumed later. */
+  abandon(): void
+  pendingCalls(): readonly HostCall[]
+  readonly suspended: boolean
+  capture(): Uint8Array<ArrayBuffer>
+}
+
+interface Parts {
+  readonly vm: QuickJS
+  readonly engine: EngineExports
+  readonly pointers: EnginePointers
+  readonly hooks: VmHooks
+  readonly spec: VmSpec
+  readonly clock: GuestClock
+  readonly random: Random
+}
+
+interface GuestClock {
+  set(wallAt: number): void
+  now(): number
+}
+
+/** Starts an empty VM. */
+export async function createVm(spec: VmSpec, wallAt: number, hooks: VmHooks): Promise<GuestVm> {
+  const { vm, engine, clock, random } = await instantiate(spec, wallAt, async (wasi) =>
+    QuickJS.create({ wasm: spec.module, timezoneOffset: 0, wasi, memoryLimit: spec.memoryLimitBytes })
+  )
+  const callbacks = CALLBACK_NAMES.map((name) => vm.newFunction(name, () => vm.undefined))
+  engine.qjs_set_max_stack_size(STACK_BYTES)
+  engine.qjs_set_interrupt_handler(1)
+  const factory = vm.evalCode(guestPrelude, 'prelude')
+  const dispatcher = vm.callFunction(factory, vm.undefined, ...callbacks)
+  for (const handle of [factory, ...callbacks]) handle.dispose()
+  const pointers: EnginePointers = {
+    stackPointer: engine.__stack_pointer.value,
+    runtime: engine.qjs_get_runtime_ptr(),
+    context: engine.qjs_get_context_ptr(),
+    // The box stays: it is the only reference to the prelude, in this VM and in every image of it.
+    dispatcher: vm.exportHandle(dispatcher),
+    evaluation: 0,
+    inner: false
+  }
+  const counted = new Uint32Array(engine.memory.buffer, pointers.runtime + MALLOC_SIZE_OFFSET, 1)[0]
+  if (counted !== vm.getMemoryUsage().mallocSize) throw new Error("the engine's memory count is not where it was")
+  return guestVm({ vm, engine, pointers, hooks, spec, clock, random }, true)
+}
+
+/** Brings an image back to life, or says what is wrong with it; then no VM was made. */
+export async function restoreVm(
+  spec: VmSpec,
+  wallAt: number,
+  image: Uint8Array,
+  hooks: VmHooks
+): Promise<GuestVm | ImageFault> {
+  const decoded = decodeImage(image, spec.engineHash, spec.memoryCapBytes)
+  if ('fault' in decoded) return decoded
+  const { pointers, pages } = decoded
+  const { vm, engine, clock, random } = await instantiate(spec, wallAt, async (wasi) =>
+    QuickJS.restore(
+      {
+        // Copied in below, chunk by chunk: an image in full would be held twice.
+        memory: new Uint8Array(0),
+        stackPointer: pointers.stackPointer,
+        runtimePtr: pointers.runtime,
+        contextPtr: pointers.context,
+        extensions: []
+      },
+      { wasm: spec.module, timezoneOffset: 0, wasi }
+    )
+  )
+  const missing = pages - engine.memory.buffer.byteLength / 65_536
+  if (missing > 0) engine.memory.grow(missing)
+  const memory = new Uint8Array(engine.memory.buffer)
+  memory.fill(0)
+  for (let n = 0; n < decoded.chunkCount; n += 1) {
+    const { offset, bytes } = decoded.chunk(n)
+    memory.set(bytes, offset)
+  }
+  engine.qjs_set_runtime_and_context(pointers.runtime, pointers.context)
+  engine.__stack_pointer.value = pointers.stackPointer
+  engine.qjs_set_memory_limit(spec.memoryLimitBytes)
+  engine.qjs_set_max_stack_size(STACK_BYTES)
+  engine.qjs_set_interrupt_handler(1)
+  return guestVm({ vm, engine, pointers, hooks, spec, clock, random }, false)
+}
+
+async function instantiate(
+  spec: VmSpec,
+  wallAt: number,
+  make: (wasi: (memory: LinearMemory) => Record<string, (...args: never[]) => number>) => Promise<QuickJS>
+): Promise<Pick<Parts, 'vm' | 'engine' | 'clock' | 'random'>> {
+  const clock = guestClock(wallAt)
+  const random = randomFrom(sfc32(spec.seed))
+  const vm = await make((memory) => ({
+    clock_time_get(_clock: number, _precision: bigint, out: number) {
+      new DataView(memory.buffer).setBigUint64(out, BigInt(Math.trunc(clock.now() * 1_000)) * 1_000n, true)
+      return 0
+    },
+    random_get(out: number, bytes: number) {
+      const drawn = new Uint8Array(bytes)
+      random.fill(drawn)
+      new Uint8Array(memory.buffer, out, bytes).set(drawn)
+      return 0
+    },
+    // The engine writes diagnostics to stdout and stderr of the host; nothing of a guest belongs there.
+    fd_write(_fd: number, vectors: number, count: number, writtenOut: number) {
+      const view = new DataView(memory.buffer)
+      let written = 0
+      for (let at = 0; at < count; at += 1) written += view.getUint32(vectors + at * 8 + 4, true)
+      view.setUint32(writtenOut, written, true)
+      return 0
+    }
+  }))
+  return { vm, engine: engineExportsOf(vm), clock, random }
+}
+
+/** The host's wall time, carried on between messages by this thread's monotonic clock. */
+function guestClock(wallAt: number): GuestClock {
+  let base = wallAt
+  let since = systemClock.monotonic()
+  return {
+    set(at) {
+      base = at
+      since = systemClock.monotonic()
+    },
+    now: () => base + (systemClock.monotonic() - since)
+  }
+}
+
+function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fresh: boolean): GuestVm {
+  const words = new Int32Array(spec.words)
+  const decoder = new TextDecoder()
+  const encoder = new TextEncoder()
+  const { stackPointer, runtime, dispatcher } = pointers
+  let { evaluation, inner } = pointers
+  let tainted: string | undefined
+  let callsInFlight = 0
+  let pressed = false
+  let interruptible = false
+  let counters = new Uint32Array(engine.memory.buffer)
+
+  const usedBytes = (): number => {
+    // Growth replaces the buffer; the old view then has no length.
+    if (counters.length === 0) counters = new Uint32Array(engine.memory.buffer)
+    return counters[(runtime + MALLOC_SIZE_OFFSET) >>> 2] as number
+  }
+
+  const sample = (): number => {
+    const used = usedBytes()
+    Atomics.store(words, WORD.usedBytes, used)
+    if (used > Atomics.load(words, WORD.peakBytes) >>> 0) Atomics.store(words, WORD.peakBytes, used)
+    Atomics.store(words, WORD.residentBytes, counters.byteLength)
+    Atomics.add(words, WORD.ticks, 1)
+    return used
+  }
+
+  const onInterrupt = (): boolean => {
+    const used = sample()
+    if (used >= spec.criticalAtBytes && !pressed) {
+      pressed = true
+      hooks.onPressure()
+    }
+    return interruptible && Atomics.load(words, WORD.stop) === STOP.interrupt
+  }
+
+  /** Enters the engine; whatever unwinds through it other than a guest exception, or moves the stack, taints it. */
+  const enter = <T>(work: () => T, options: { readonly interruptible: boolean; readonly reserve?: boolean }): T => {
+    if (tainted !== undefined) throw new Error(tainted)
+    interruptible = options.interruptible
+    if (options.reserve === true) engine.qjs_set_memory_limit(spec.memoryLimitBytes + RESERVE_BYTES)
+    try {
+      const result = work()
+      if (engine.__stack_pointer.value !== stackPointer) throw new Error('the stack pointer moved')
+      return result
+    } catch (error) {
+      tainted = error instanceof Error ? `${error.name}: ${error.message}` : 'a trap'
+      throw new Error(tainted, { cause: error })
+    } finally {
+      interruptible = false
+      if (options.reserve === true && tainted === undefined) engine.qjs_set_memory_limit(spec.memoryLimitBytes)
+      if (tainted === undefined) sample()
+    }
+  }
+
+  /** Copies text into the VM; undefined when there is no room for it. The caller frees the address. */
+  const writeText = (text: string): { readonly address: number; readonly bytes: number } | undefined => {
+    const encoded = encoder.encode(text)
+    const address = engine.wasm_malloc(encoded.length + 1)
+    if (address === 0) return undefined
+    const memory = new Uint8Array(engine.memory.buffer)
+    memory.set(encoded, address)
+    memory[address + encoded.length] = 0
+    return { address, bytes: encoded.length }
+  }
+
+  const readText = (box: number): string | undefined => {
+    const out = engine.wasm_malloc(4)
+    if (out === 0) return undefined
+    const text = engine.qjs_get_string_len(box, out)
+    const bytes = new DataView(engine.memory.buffer).getUint32(out, true)
+    engine.wasm_free(out)
+    if (text === 0) {
+      engine.qjs_free_value(engine.qjs_get_exception())
+      return undefined
+    }
+    const read = decoder.decode(new Uint8Array(engine.memory.buffer, text, bytes))
+    engine.qjs_free_cstring(text)
+    return read
+  }
+
+  /** Makes a guest string. Undefined when memory is out. */
+  const stringBox = (text: string): number | undefined => {
+    const written = writeText(text)
+    if (written === undefined) return undefined
+    const box = engine.qjs_new_string(written.address, written.bytes)
+    engine.wasm_free(written.address)
+    if (engine.qjs_is_exception(box) === 0) return box
+    engine.qjs_free_value(box)
+    engine.qjs_free_value(engine.qjs_get_exception())
+    return undefined
+  }
+
+  /** Calls the prelude's function. The boxes handed in are freed; `thrown` and `value` are the caller's to free. */
+  const dispatch = (
+    operation: string,
+    args: readonly number[]
+  ): { readonly value: number } | { readonly thrown: number } | 'no-memory' => {
+    const name = stringBox(operation)
+    const list = name === undefined ? 0 : engine.wasm_malloc(4 * (args.length + 1))
+    const boxes = name === undefined ? args : [name, ...args]
+    let result: number | undefined
+    if (list !== 0) {
+      const view = new DataView(engine.memory.buffer)
+      for (const [at, box] of boxes.entries()) view.setUint32(list + at * 4, box, true)
+      const undefinedBox = engine.qjs_get_undefined()
+      result = engine.qjs_call(dispatcher, undefinedBox, boxes.length, list)
+      engine.qjs_free_value(undefinedBox)
+      engine.wasm_free(list)
+    }
+    for (const box of boxes) engine.qjs_free_value(box)
+    if (result === undefined) return 'no-memory'
+    if (engine.qjs_is_exception(result) === 0) return { value: result }
+    engine.qjs_free_value(result)
+    return { thrown: engine.qjs_get_exception() }
+  }
+
+  const textFrom = (operation: string, args: readonly number[]): string | undefined => {
+    const result = dispatch(operation, args)
+    if (result === 'no-memory') return undefined
+    const box = 'value' in result ? result.value : result.thrown
+    const text = 'value' in result ? readText(box) : undefined
+    engine.qjs_free_value(box)
+    return text
+  }
+
+  /** What a thrown value means. Takes the box over. */
+  const endOf = (thrown: number): RunEnd => {
+    if (engine.qjs_is_null(thrown) === 1 && usedBytes() >= spec.criticalAtBytes) {
+      // At the very limit the engine cannot even make the error: it throws null.
+      engine.qjs_free_value(thrown)
+      return { outcome: 'exhausted' }
+    }
+    engine.qjs_set_memory_limit(spec.memoryLimitBytes + RESERVE_BYTES)
+    const text = textFrom('describe', [thrown])
+    engine.qjs_set_memory_limit(spec.memoryLimitBytes)
+    if (text === undefined && usedBytes() >= spec.criticalAtBytes) return { outcome: 'exhausted' }
+    const error = text === undefined ? UNREADABLE_ERROR : (JSON.parse(text) as GuestError)
+    if (error.name === 'InternalError' && error.message === 'out of memory') return { outcome: 'exhausted' }
+    if (Atomics.load(words, WORD.stop) === STOP.interrupt) return { outcome: 'interrupted' }
+    return { outcome: 'failed', error }
+  }
+
+  const releaseEvaluation = (): void => {
+    if (evaluation !== 0) engine.qjs_free_value(evaluation)
+    evaluation = 0
+    inner = false
+  }
+
+  const property = (objectBox: number, name: string): number | undefined => {
+    const written = writeText(name)
+    if (written === undefined) return undefined
+    const box = engine.qjs_get_prop_string(objectBox, written.address)
+    engine.wasm_free(written.address)
+    return box
+  }
+
+  const settled = (): RunEnd | undefined => {
+    const state = engine.qjs_promise_state(evaluation)
+    if (state === 0) return undefined
+    const result = engine.qjs_promise_result(evaluation)
+    if (state === 2) {
+      releaseEvaluation()
+      return endOf(result)
+    }
+    // A script with top-level await is fulfilled with { value }; a promise there is the evaluation's second half.
+    const value = inner ? result : property(result, 'value')
+    if (!inner) engine.qjs_free_value(result)
+    releaseEvaluation()
+    if (value === undefined) return { outcome: 'exhausted' }
+    if (!inner && engine.qjs_is_promise(value) === 1) {
+      evaluation = value
+      inner = true
+      return settled()
+    }
+    const encoded = dispatch('encode', [value])
+    if (encoded === 'no-memory') return { outcome: 'exhausted' }
+    if ('thrown' in encoded) return endOf(encoded.thrown)
+    const json = readText(encoded.value)
+    engine.qjs_free_value(encoded.value)
+    if (json === undefined) return { outcome: 'exhausted' }
+    return { outcome: 'completed', json: json === '' ? undefined : json }
+  }
+
+  const expose = (): void => {
+    const names = stringBox(JSON.stringify(spec.hostFunctions))
+    if (names !== undefined) textFrom('expose', [names])
+  }
+
+  const pendingCalls = (): readonly HostCall[] => {
+    const text = enter(() => textFrom('pending', []), { interruptible: false, reserve: true })
+    return text === undefined ? [] : (JSON.parse(text) as HostCall[])
+  }
+
+  vm.registerHostCallback('call', (id, name, argument) => {
+    const callId = id?.toNumber() ?? 0
+    const idempotencyKey = `${spec.sandboxId}:${callId}`
+    callsInFlight += 1
+    hooks.onCall({
+      callId,
+      name: name?.toString() ?? '',
+      argumentJson: argument?.isUndefined === false ? argument.toString() : undefined,
+      idempotencyKey
+    })
+    return vm.newString(idempotencyKey)
+  })
+  vm.registerHostCallback('console', (level, text) => {
+    hooks.onConsole({
+      level: (level?.toString() ?? 'info') as ConsoleLine['level'],
+      text: (text?.toString() ?? '').slice(0, BOUNDS.consoleChars)
+    })
+    return vm.undefined
+  })
+  vm.registerHostCallback('random', () => vm.newNumber(random.float()))
+  setInterruptHandler(vm, onInterrupt)
+  if (fresh) enter(expose, { interruptible: false })
+  else {
+    enter(() => undefined, { interruptible: false })
+    callsInFlight = evaluation === 0 ? 0 : pendingCalls().length
+  }
+
+  return {
+    get tainted() {
+      return tainted
+    },
+    get callsInFlight() {
+      return callsInFlight
+    },
+    get suspended() {
+      return evaluation !== 0
+    },
+    setWall: clock.set,
+    begin: (code) =>
+      enter(
+        () => {
+          pressed = false
+          const source = writeText(code)
+          const fileName = writeText('evaluation')
+          if (source === undefined || fileName === undefined) return { outcome: 'exhausted' }
+          const box = engine.qjs_eval(source.address, source.bytes, fileName.address, EvalFlags.ASYNC)
+          engine.wasm_free(source.address)
+          engine.wasm_free(fileName.address)
+          if (engine.qjs_is_exception(box) === 1) {
+            engine.qjs_free_value(box)
+            return endOf(engine.qjs_get_exception())
+          }
+          evaluation = box
+          return settled()
+        },
+        { interruptible: true }
+      ),
+    settled: () => enter(settled, { interruptible: true }),
+    runJob: () =>
+      enter<RunEnd | 'ran' | 'idle'>(
+        () => {
+          if (engine.qjs_is_job_pending() === 0) return 'idle'
+          if (engine.qjs_execute_pending_job() >= 0) return 'ran'
+          const end = endOf(engine.qjs_get_exception())
+          // Only these two leave a job half done; any other failure has gone to the job's own promise.
+          return end.outcome === 'failed' ? 'ran' : end
+        },
+        { interruptible: true }
+      ),
+    mustStop() {
+      pressed = false
+      if (usedBytes() < spec.criticalAtBytes) return false
+      enter(() => engine.qjs_run_gc(), { interruptible: false })
+      return usedBytes() >= spec.criticalClearBytes
+    },
+    answer: (callId, answer) =>
+      enter(
+        () => {
+          const text = stringBox(answer.outcome === 'fulfilled' ? (answer.json ?? '') : answer.message)
+          if (text === undefined) return { outcome: 'exhausted' }
+          callsInFlight -= 1
+          const result = dispatch('settle', [
+            engine.qjs_new_number(callId),
+            engine.qjs_new_number(answer.outcome === 'fulfilled' ? 1 : 0),
+            text
+          ])
+          if (result === 'no-memory') return { outcome: 'exhausted' }
+          if ('thrown' in result) {
+            const end = endOf(result.thrown)
+            return end.outcome === 'failed' ? undefined : end
+          }
+          engine.qjs_free_value(result.value)
+          return undefined
+        },
+        { interruptible: true }
+      ),
+    abandon: () =>
+      enter(
+        () => {
+          releaseEvaluation()
+          callsInFlight = 0
+          textFrom('abandon', [])
+        },
+        { interruptible: false, reserve: true }
+      ),
+    pendingCalls,
+    capture: () => {
+      if (tainted !== undefined) throw new Error(tainted)
+      return encodeImage(
+        engine.memory.buffer,
+        { ...pointers, evaluation, inner },
+        spec.engineHash
+      )
+    }
+  }
+}

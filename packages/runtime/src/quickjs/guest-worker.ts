@@ -1,0 +1,153 @@
+import { parentPort } from 'node:worker_threads'
+import type { RunEnd } from '../sandbox/sandbox-host.ts'
+import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
+import { BOUNDS, type FromWorker, STOP, type ToWorker, type VmSpec, WORD } from './worker-protocol.ts'
+
+/*
+ * The thread under one sandbox. It runs the guest job by job and looks between two jobs whether to stop, so that a
+ * guest that awaits anything is stopped whole. It knows no deadline: the host has the clock and writes the stop word.
+ */
+
+/** Jobs run before messages are read: an answered host call reaches a busy guest within a fraction of a millisecond. */
+const SLICE_JOBS = 128
+
+/** Jobs run after an evaluation has settled: what it left loose ends here or waits for the next evaluation. */
+const LOOSE_JOBS_MAX = 1_000
+
+const port = parentPort
+if (port === null) throw new Error('guest-worker runs in a worker thread')
+
+let guest: GuestVm | undefined
+let words: Int32Array | undefined
+let running = false
+let consoleLines = 0
+
+const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer)
+
+const hooks: VmHooks = {
+  onCall: (call) => post({ kind: 'call', call }),
+  onConsole(line) {
+    consoleLines += 1
+    if (consoleLines <= BOUNDS.consoleLines) return post({ kind: 'console', line })
+    if (consoleLines > BOUNDS.consoleLines + 1) return
+    post({ kind: 'console', line: { level: 'warn', text: `more than ${BOUNDS.consoleLines} lines; the rest is dropped` } })
+  },
+  onPressure: () => post({ kind: 'pressure' })
+}
+
+const stopWord = (): number => (words === undefined ? STOP.none : Atomics.load(words, WORD.stop))
+
+function end(outcome: RunEnd): void {
+  running = false
+  if (guest !== undefined && guest.tainted === undefined && outcome.outcome !== 'suspended') guest.abandon()
+  post({ kind: 'ended', end: outcome })
+}
+
+/** Runs `work` in the VM; a taint ends the run. */
+function inVm(work: (vm: GuestVm) => void): void {
+  if (guest === undefined) return
+  try {
+    work(guest)
+  } catch {
+    if (running) end({ outcome: 'tainted', reason: guest.tainted ?? 'the engine failed' })
+  }
+}
+
+function tieLooseEnds(vm: GuestVm): void {
+  for (let ran = 0; ran < LOOSE_JOBS_MAX && stopWord() === STOP.none; ran += 1) {
+    if (vm.runJob() !== 'ran') return
+  }
+}
+
+/** Runs jobs until the evaluation ends, must stop, waits for an answer, or the slice is over. */
+function pump(vm: GuestVm): void {
+  for (let ran = 0; ran < SLICE_JOBS; ran += 1) {
+    const settled = vm.settled()
+    if (settled !== undefined) {
+      if (settled.outcome !== 'interrupted') tieLooseEnds(vm)
+      return end(settled)
+    }
+    if (stopWord() === STOP.interrupt) return end({ outcome: 'interrupted' })
+    if (vm.mustStop()) return end({ outcome: 'suspended' })
+    const job = vm.runJob()
+    if (job === 'idle') {
+      if (vm.callsInFlight > 0) return
+      const message = 'the evaluation awaits a promise that nothing can settle'
+      return end({ outcome: 'failed', error: { name: 'Deadlock', message } })
+    }
+    if (job !== 'ran') return end(job)
+  }
+  setImmediate(resume)
+}
+
+function resume(): void {
+  if (running) inVm(pump)
+}
+
+function start(vm: GuestVm, wallAt: number): void {
+  running = true
+  consoleLines = 0
+  vm.setWall(wallAt)
+}
+
+async function open(spec: VmSpec, make: () => ReturnType<typeof restoreVm>): Promise<void> {
+  try {
+    words = new Int32Array(spec.words)
+    const made = await make()
+    if ('fault' in made) {
+      const reason = 'reason' in made ? made.reason : made.fault
+      return post({ kind: 'not-opened', reason, fault: made })
+    }
+    guest = made
+    post({
+      kind: 'opened',
+      evaluation: made.suspended ? 'suspended' : 'none',
+      calls: made.suspended ? made.pendingCalls() : []
+    })
+  } catch (error) {
+    post({ kind: 'not-opened', reason: error instanceof Error ? error.message : 'the engine failed' })
+  }
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.kind) {
+    case 'create':
+      return void open(message.spec, () => createVm(message.spec, message.wallAt, hooks))
+    case 'restore':
+      return void open(message.spec, () => restoreVm(message.spec, message.wallAt, message.image, hooks))
+    case 'run':
+      return inVm((vm) => {
+        start(vm, message.wallAt)
+        const ended = vm.begin(message.code)
+        if (ended === undefined) return pump(vm)
+        if (ended.outcome === 'completed' || ended.outcome === 'failed') tieLooseEnds(vm)
+        end(ended)
+      })
+    case 'proceed':
+      return inVm((vm) => {
+        start(vm, message.wallAt)
+        pump(vm)
+      })
+    case 'answer':
+      // A suspended evaluation keeps its calls in the ledger: they are issued again after the restore.
+      if (!running) return
+      return inVm((vm) => {
+        const ended = vm.answer(message.callId, message.answer)
+        if (ended === undefined) pump(vm)
+        else end(ended)
+      })
+    case 'wake':
+      return resume()
+    case 'capture':
+      if (guest === undefined || running) return post({ kind: 'not-captured', reason: 'an evaluation is under way' })
+      try {
+        const image = guest.capture()
+        post({ kind: 'captured', image }, [image.buffer])
+      } catch (error) {
+        post({ kind: 'not-captured', reason: error instanceof Error ? error.message : 'the engine failed' })
+      }
+      return
+    case 'close':
+      return port.close()
+  }
+})

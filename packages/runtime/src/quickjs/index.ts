@@ -1,0 +1,1 @@
+export { type QuickjsHostOptions, quickjsHost } from './quickjs-host.ts'
