@@ -1,10 +1,4 @@
-import {
-  type Platform,
-  parseOptions,
-  systemPlatform,
-  type Usage,
-  type UsageSink
-} from '@enablement/core'
+import { type Platform, parseOptions, systemPlatform, type Usage, type UsageSink } from '@enablement/core'
 import { z } from 'zod'
 import type { DedupVerdict } from './dedup/dedup.ts'
 import { type CheckedUsage, parseUsageEvent } from './event/parse-usage-event.ts'
@@ -18,7 +12,7 @@ import { METRICS_MAX, type TotalsQuery, type UsageTotal } from './usage/totals.t
 import { ENTRIES_MAX, type UsageEntry, type UsageStore } from './usage/usage-store.ts'
 
 /** Events of one batch. Each is small, so a full batch is a few megabytes; more would hold memory, not save calls. */
-export const BATCH_EVENTS_MAX = 10_000
+const BATCH_EVENTS_MAX = 10_000
 
 /** Where usage goes. */
 export interface MeterOptions {
@@ -67,10 +61,7 @@ export interface Meter extends UsageSink {
    * Adds up what was used in [from, to) by time of use, per metric in the order of their names; a metric without events
    * is not listed. Throws `INVALID_OPTIONS`, `TOO_MANY_METRICS` and `STORE_FAILED`.
    */
-  totals(
-    query: TotalsQuery,
-    options?: { readonly signal?: AbortSignal | undefined }
-  ): Promise<readonly UsageTotal[]>
+  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly UsageTotal[]>
   /**
    * `record` for packages that report through core's seam. Resolves when the usage is counted, now or before. Throws
    * `USAGE_REJECTED`, `USAGE_CONFLICT` and `STORE_FAILED`.
@@ -127,7 +118,7 @@ export function createMeter(options: MeterOptions): Meter {
 
     async recordBatch(events, { signal } = {}) {
       checkBatch(events)
-      const outcomes: BatchOutcome[] = new Array(events.length)
+      const outcomes = Array.from<BatchOutcome>({ length: events.length })
       const accepted: { readonly at: number; readonly entry: UsageEntry }[] = []
       for (let at = 0; at < events.length; at++) {
         const parsed = parseUsageEvent(events[at])

@@ -34,7 +34,7 @@ export class OversightError<Code extends keyof OversightErrorTable = keyof Overs
   override readonly name = 'OversightError'
 }
 
-/** The characters of a reason that are kept: a sentence or two for whoever reads the record. */
+/** Characters of an effect's reason that are kept: a sentence or two for whoever reads the record. */
 const REASON_LENGTH_MAX = 1_000
 
 /**
@@ -43,6 +43,11 @@ const REASON_LENGTH_MAX = 1_000
  * effect that threw half-way may well have happened. `reason` goes on record, so it must hold no secret.
  */
 export function noEffect(reason: string, options?: { readonly cause?: unknown }): OversightError<'NO_EFFECT'> {
-  const kept = reason.toWellFormed().slice(0, REASON_LENGTH_MAX).toWellFormed()
+  const kept = keptReason(reason)
   return new OversightError('NO_EFFECT', `the effect did not happen: ${kept}`, { reason: kept }, options)
+}
+
+/** As much of an effect's reason as goes on record. */
+export function keptReason(reason: string): string {
+  return reason.slice(0, REASON_LENGTH_MAX).toWellFormed()
 }

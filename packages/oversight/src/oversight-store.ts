@@ -1,17 +1,12 @@
 import type { AuditDraft } from '@enablement/core/audit'
-import type { Delivery } from './channel/delivery.ts'
+import type { Delivery } from './request/delivery.ts'
+import type { Dossier } from './request/dossier.ts'
 import type { RequestRecord } from './request/request.ts'
-import type { Dossier, Step } from './request/step.ts'
+import type { Step } from './request/step.ts'
 
 /** The part of a step that a store commits, with the facts as evidence. */
 export interface Change<Answer> extends Omit<Step<Answer>, 'facts'> {
   readonly evidence: readonly AuditDraft[]
-}
-
-/** A delivery that a worker has taken, with the request it is about. */
-export interface ClaimedDelivery {
-  readonly delivery: Delivery
-  readonly request: RequestRecord
 }
 
 /**
@@ -53,5 +48,5 @@ export interface OversightStore {
    * Takes deliveries that are due, the longest overdue first, for `leaseMs`: no other worker gets them meanwhile, and
    * their `attempts` have grown by one. One that is not reported back by then is due again.
    */
-  claimDeliveries(options: { readonly limit: number; readonly leaseMs: number }): Promise<readonly ClaimedDelivery[]>
+  claimDeliveries(options: { readonly limit: number; readonly leaseMs: number }): Promise<readonly Delivery[]>
 }

@@ -9,7 +9,7 @@ import {
 } from '@enablement/core'
 import type { Duty } from '@enablement/core/schedule'
 import { z } from 'zod'
-import type { Action } from './action/action.ts'
+import { type Action, isAction } from './action/action.ts'
 import type { Channel } from './channel/channel.ts'
 import { deliveryDuty } from './channel/delivery-duty.ts'
 import type { ApproverDirectory } from './directory/approver-directory.ts'
@@ -19,10 +19,10 @@ import type { OversightEvent } from './evidence/event.ts'
 import { type Executed, type ExecutionClaim, execute } from './execution/execute.ts'
 import { executionDuty } from './execution/execution-duty.ts'
 import { approvalGate } from './gate/approval-gate.ts'
+import { type OpenRequest, openRequest } from './opening.ts'
 import { OversightError } from './oversight-error.ts'
 import type { OversightStore } from './oversight-store.ts'
 import { type Cancelled, cancel } from './request/cancellation.ts'
-import { type OpenRequest, openRequest } from './request/opening.ts'
 import { createTransitions } from './request/transitions.ts'
 import { verdictFrom } from './request/waiting.ts'
 import { createWakeUps } from './request/wake-ups.ts'
@@ -78,7 +78,7 @@ export interface Oversight {
    * with the record of it. Throws `INVALID_OPTIONS` (core), `UNKNOWN_ACTION`, `INVALID_DETAIL`,
    * `IDEMPOTENCY_KEY_REUSED` and what the store throws; the same call may then be repeated.
    */
-  open<Detail, Input>(action: Action<Detail, Input>, ask: OpenRequest<Input>): Promise<ApprovalRequest<Detail>>
+  open<Detail, Input>(action: Action<Detail, Input>, ask: OpenRequest<NoInfer<Input>>): Promise<ApprovalRequest<Detail>>
   /** The request of this id, for instance after a restart. Whether it exists is found out by its calls. */
   request<Detail, Input>(action: Action<Detail, Input>, requestId: string): ApprovalRequest<Detail>
   /**
@@ -111,14 +111,7 @@ const optionsSchema: z.ZodType<OversightOptions> = z
     store: z.custom<OversightStore>((value) => hasMethods(value, 'open', 'find', 'change', 'due', 'claimDeliveries'), {
       message: 'must be an oversight store'
     }),
-    actions: z
-      .array(
-        z.custom<Action>(
-          (value) => isObject(value) && isObject((value as Action).policy),
-          'must come from defineAction'
-        )
-      )
-      .min(1),
+    actions: z.array(z.custom<Action>(isAction, 'must come from defineAction')).min(1),
     channels: z.record(
       identitySchema,
       z.custom<Channel>((value) => hasMethods(value, 'deliver'), 'must have a method deliver')
@@ -182,7 +175,7 @@ export function createOversight(options: OversightOptions): Oversight {
   const executor = { transitions, platform, nextId, leaseMs: executionLeaseMs }
   const due = { store, transitions, random: platform.random, emit }
 
-  const requestOf = <Detail>(action: Action<Detail>, id: string): ApprovalRequest<Detail> => ({
+  const requestOf = <Detail>(action: Action<Detail, unknown>, id: string): ApprovalRequest<Detail> => ({
     id,
     settled: ({ signal } = {}) => verdictFrom(room, id, signal),
     execute: (effect) => execute(executor, { requestId: id, action: action.name }, effect),

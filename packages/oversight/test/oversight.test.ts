@@ -1,6 +1,6 @@
 import { startWorker } from '@enablement/core/schedule'
 import { describe, expect, it } from 'vitest'
-import { channel, stage, twoTiers } from './stage.ts'
+import { ask, channel, stage, twoTiers } from './stage.ts'
 
 describe('oversight', () => {
   it('asks the second tier because the first is unreachable, and executes once what it approved', async () => {
@@ -57,5 +57,20 @@ describe('oversight', () => {
     ])
     await worker.close()
     expect(platform.clock.pendingTimers).toBe(0)
+  })
+
+  it('types the detail by the schema of its action', async () => {
+    await using s = await stage()
+    // @ts-expect-error: the schema asks for a limit
+    await expect(s.oversight.open(s.raise, { ...ask, detail: {} })).rejects.toMatchObject({ code: 'INVALID_DETAIL' })
+    const request = s.oversight.request(s.raise, 'nothing')
+    // @ts-expect-error: the detail has no such member
+    await expect(request.execute(async ({ detail }) => detail.limitBytes)).rejects.toMatchObject({
+      code: 'UNKNOWN_REQUEST'
+    })
+    // @ts-expect-error: a denial gives its reason
+    await expect(s.oversight.decide('nothing', { approver: 'ana', decision: 'deny' })).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS'
+    })
   })
 })

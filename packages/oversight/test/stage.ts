@@ -3,7 +3,9 @@ import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { type TestPlatform, testPlatform, withStoreClock } from '@enablement/core/testing'
 import {
+  type Action,
   type ApprovalPolicy,
+  type ApprovalRequest,
   type Channel,
   createOversight,
   defineAction,
@@ -72,11 +74,11 @@ export interface Stage extends AsyncDisposable {
   readonly platform: TestPlatform
   readonly db: SqlDatabase
   readonly oversight: Oversight
-  readonly raise: ReturnType<typeof raiseAction>
+  readonly raise: Action<Raise>
   readonly events: OversightEvent[]
   /** A second process on the same store: `db` may be a wrapped one. */
   another(options?: Partial<OversightOptions>, db?: SqlDatabase): Oversight
-  open(idempotencyKey?: string): ReturnType<Oversight['open']>
+  open(idempotencyKey?: string): Promise<ApprovalRequest<Raise>>
   /** Moves time, then runs every duty until nothing is due. */
   pass(durationMs: number): Promise<void>
   entries(): Promise<readonly AuditEntry[]>
@@ -84,7 +86,8 @@ export interface Stage extends AsyncDisposable {
   story(): Promise<readonly string[]>
 }
 
-export const raiseAction = (policy: ApprovalPolicy) => defineAction({ name: ACTION, detail: raiseDetail, policy })
+export const raiseAction = (policy: ApprovalPolicy): Action<Raise> =>
+  defineAction({ name: ACTION, detail: raiseDetail, policy })
 
 export const ask = {
   idempotencyKey: 'call-1',
@@ -96,12 +99,11 @@ export const ask = {
 
 export async function stage(
   policy: ApprovalPolicy = twoTiers,
-  options: Partial<OversightOptions> & { readonly disk?: SqlDatabase; readonly schemas?: false } = {}
+  options: Partial<OversightOptions> & { readonly disk?: SqlDatabase; readonly platform?: TestPlatform } = {}
 ): Promise<Stage> {
-  const { disk = sqliteDatabase({ path: ':memory:' }), schemas, ...more } = options
-  const platform = testPlatform()
+  const { disk = sqliteDatabase({ path: ':memory:' }), platform = testPlatform(), ...more } = options
   const db = withStoreClock(disk, platform.clock)
-  if (schemas !== false) await migrate(db, [auditSchema, oversightSchema])
+  await migrate(db, [auditSchema, oversightSchema])
   const audit = createAuditLog({ db, platform })
   const events: OversightEvent[] = []
   const raise = raiseAction(policy)
@@ -117,7 +119,14 @@ export async function stage(
       ...changed
     })
   const oversight = another()
-  const entries = (): Promise<readonly AuditEntry[]> => audit.read(ask.tenant)
+  const entries = async (): Promise<readonly AuditEntry[]> => {
+    const found: AuditEntry[] = []
+    for (;;) {
+      const page = await audit.read(ask.tenant, { after: found.length })
+      if (page.length === 0) return found
+      found.push(...page)
+    }
+  }
   return {
     platform,
     db,

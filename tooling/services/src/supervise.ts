@@ -55,6 +55,8 @@ const startMs = 30_000
 const graceTenths = 50
 
 export interface Supervised {
+  /** For messages. */
+  readonly name: string
   /** The server's folder: removed when it ends, however it ends. */
   readonly folder: string
   readonly signal: 'TERM' | 'INT'
@@ -69,13 +71,13 @@ export interface Supervised {
  * folder. In a session of its own, so that Ctrl-C in the terminal reaches this process only.
  */
 export async function supervise(command: readonly string[], options: Supervised): Promise<() => Promise<void>> {
-  // `read` is a builtin: the watcher is one process and goes with its parent, leaving no `cat` behind.
+  // `read` is a builtin: the watcher is one process and goes with its parent, leaving no `cat` behind. The signal is sent
+  // again and again because a server that is still starting may not heed it yet.
   const script = `folder=$1; shift; exec 3<&0
 "$@" </dev/null 3<&- & server=$!
 ( read -r _ <&3
-  kill -${options.signal} $server 2>/dev/null
   tenths=0
-  while kill -0 $server 2>/dev/null; do
+  while kill -${options.signal} $server 2>/dev/null; do
     [ $tenths -lt ${graceTenths} ] || kill -KILL $server 2>/dev/null
     tenths=$((tenths + 1)); sleep 0.1
   done ) & watcher=$!
@@ -112,7 +114,7 @@ cd /; rm -rf "$folder"; exit $code`
     }
     await stopped
   }
-  const name = path.basename(command[0] ?? '')
+  const { name } = options
   let timer: NodeJS.Timeout | undefined
   try {
     await Promise.race([

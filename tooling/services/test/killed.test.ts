@@ -49,6 +49,17 @@ describe.runIf(canSeeProcesses)('servers of a program that is killed', { timeout
   })
 })
 
+describe.runIf(canSeeProcesses)('servers that are still starting', { timeout: 60_000 }, () => {
+  it.each([0, 50, 150, 300, 450])('are gone with their files when the program is killed %i ms on', async (waitMs) => {
+    using play = playground()
+    const program = spawn(process.execPath, [path.join(here, 'fixtures/hold.ts')], { env: environment(play.folder) })
+    await eventually(() => readdirSync(play.folder).some((name) => name.includes('postgres')))
+    await new Promise((resolve) => setTimeout(resolve, waitMs))
+    program.kill('SIGKILL')
+    await expectNothingLeft(play.folder, [])
+  })
+})
+
 /** `npm run hang`: npm, perhaps a shell, vitest, its workers, and the servers that its globalSetup starts. */
 async function hangingRun(folder: string): Promise<{ npm: ChildProcess; urls: string[] }> {
   const npm = spawn('npm', ['run', '--silent', 'hang'], {

@@ -15,19 +15,20 @@ const name = z
   .max(NAME_CHARACTERS_MAX)
   .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed text without NUL')
 
-const draftSchema: z.ZodType<AuditDraft> = z.strictObject({
+const draftSchema = z.strictObject({
   tenant: name,
   actor: name,
   action: name.regex(/^[a-z0-9_-]+(\.[a-z0-9_-]+)+$/, 'must be dotted and lower case, such as "request.approved"'),
   subject: name,
-  detail: z.custom<NonNullable<AuditDraft['detail']>>(isObject, 'must be an object').exactOptional()
+  detail: z.custom<NonNullable<AuditDraft['detail']>>(isObject, 'must be an object').optional()
 })
 
 /** A draft that the log can take. Throws `INVALID_OPTIONS` with the path, and `NOT_JSON` for a detail that is too long. */
 export function checkDraft(draft: AuditDraft): AuditDraft {
-  const checked = parseOptions(draftSchema, 'an audit draft', draft)
-  canonicalJson(checked.detail ?? {}, { lengthMax: DETAIL_CHARACTERS_MAX })
-  return checked
+  const { detail, ...names } = parseOptions(draftSchema, 'an audit draft', draft)
+  if (detail === undefined) return names
+  canonicalJson(detail, { lengthMax: DETAIL_CHARACTERS_MAX })
+  return { ...names, detail }
 }
 
 function isObject(value: unknown): boolean {

@@ -17,18 +17,18 @@ export interface AuditLogOptions {
   readonly platform?: Platform
 }
 
-const optionsSchema: z.ZodType<AuditLogOptions> = z.strictObject({
+const optionsSchema = z.strictObject({
   db: z.custom<SqlDatabase>((value) => typeof value === 'object' && value !== null && 'run' in value),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
 })
 
 /** Entries that one `read` gives at most, and unless it is told otherwise. An entry has at most about 18 KiB. */
 const READ_MAX = 1_000
 const READ_DEFAULT = 100
 
-const readSchema: z.ZodType<{ readonly after?: number; readonly limit?: number }> = z.strictObject({
-  after: z.int().min(0).exactOptional(),
-  limit: z.int().min(1).max(READ_MAX).exactOptional()
+const readSchema = z.strictObject({
+  after: z.int().min(0).optional(),
+  limit: z.int().min(1).max(READ_MAX).optional()
 })
 
 /**
@@ -80,8 +80,8 @@ export function createAuditLog(options: AuditLogOptions): AuditLog {
       const checked = checkDraft(draft)
       return db.run(() => append(checked))
     },
-    async read(tenant, options = {}) {
-      const { after = 0, limit = READ_DEFAULT } = parseOptions(readSchema, 'auditLog.read', options)
+    async read(tenant, page = {}) {
+      const { after = 0, limit = READ_DEFAULT } = parseOptions(readSchema, 'auditLog.read', page)
       const found = await db.run(() =>
         rows(
           'select sequence, entry, hash from audit_entries where tenant = ? and sequence > ? order by sequence limit ?',

@@ -55,8 +55,9 @@ export function enlist(client: PgClient): SqlDatabase {
   return {
     dialect: postgresDialect,
     supports: { durable: 'none', concurrentWriters: false, blocksEventLoop: false },
-    run: (work, { signal } = {}) => gate.admit(() => turns.run(() => run(work), signal === undefined ? {} : { signal })),
-    close: gate.close,
-    [Symbol.asyncDispose]: gate.close
+    run: (work, { signal } = {}) =>
+      gate.admit(() => turns.run(() => run(work), signal === undefined ? {} : { signal })),
+    close: () => gate.close(),
+    [Symbol.asyncDispose]: () => gate.close()
   }
 }

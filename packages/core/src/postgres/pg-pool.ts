@@ -33,5 +33,5 @@ export interface PgPooledClient extends PgClient {
 export interface PgPool {
   connect(): Promise<PgPooledClient>
   on?(event: 'error', listener: (error: Error) => void): unknown
-  removeListener?(event: 'error', listener: (error: Error) => void): unknown
+  listenerCount?(event: 'error'): number
 }

@@ -1,7 +1,7 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import type { SqlResult, SqlStatement } from '../sql/sql-database.ts'
-import { checkPlaceholders, readText, type StatementText, TextCache } from '../sql/statement-text.ts'
+import { checkText, readText, type StatementText, TextCache } from '../sql/statement-text.ts'
 import type { PgClient } from './pg-pool.ts'
 import { POSTGRES } from './postgres-failure.ts'
 import { getTypeParser, writeValue } from './wire-value.ts'
@@ -32,14 +32,14 @@ export class PgStatements {
     })
   }
 
-  /** Throws what `pg` throws. */
-  async perform(client: PgClient, statement: SqlStatement): Promise<SqlResult> {
+  /** Runs one; without `named`, not under its prepared name. Throws what `pg` throws. */
+  async perform(client: PgClient, statement: SqlStatement, named = true): Promise<SqlResult> {
     const known = this.#texts.get(statement.text)
-    checkPlaceholders(POSTGRES, statement, known)
+    checkText(POSTGRES, statement, known)
     const { rows, rowCount, command } = await client.query({
       text: known.numbered,
       values: statement.values.map(writeValue),
-      ...(known.name === undefined ? {} : { name: known.name }),
+      ...(named && known.name !== undefined ? { name: known.name } : {}),
       queryMode: 'extended',
       types: { getTypeParser }
     })

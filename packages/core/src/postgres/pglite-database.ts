@@ -1,8 +1,9 @@
 import { CoreError } from '../failure/core-error.ts'
 import type { Sql, SqlDatabase, SqlResult, SqlStatement } from '../sql/sql-database.ts'
-import { checkPlaceholders, readText, TextCache } from '../sql/statement-text.ts'
+import { checkText, readText, TextCache } from '../sql/statement-text.ts'
 import { driveUnit } from '../sql/unit.ts'
 import { createUnitGate } from '../sql/unit-gate.ts'
+import { createSemaphore } from '../turn/semaphore.ts'
 import { postgresDialect } from './postgres-dialect.ts'
 import { postgresFailure, redacted, sqlStateOf } from './postgres-failure.ts'
 import { readers, writeValue } from './wire-value.ts'
@@ -40,10 +41,12 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
   const inMemory = pglite.dataDir === undefined || pglite.dataDir === '' || pglite.dataDir.startsWith('memory://')
   const texts = new TextCache(TEXTS_MAX, readText)
   const gate = createUnitGate(PGLITE, UNITS_MAX, () => {})
+  // PGlite has a queue of its own, but not one that a signal could leave.
+  const turns = createSemaphore({ places: 1, waitingMax: UNITS_MAX })
 
   const perform = async (transaction: PgliteTransaction, statement: SqlStatement): Promise<SqlResult> => {
     const text = texts.get(statement.text)
-    checkPlaceholders(PGLITE, statement, text)
+    checkText(PGLITE, statement, text)
     try {
       const values = statement.values.map(writeValue)
       const { rows, affectedRows } = await transaction.query(text.numbered, values, { parsers: { ...readers } })
@@ -53,13 +56,12 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
     }
   }
 
-  const run = async <T>(work: () => Sql<T>, signal: AbortSignal | undefined): Promise<T> => {
+  const run = async <T>(work: () => Sql<T>): Promise<T> => {
     let finished = false
     let failure: { readonly error: unknown } | undefined
     let value: T
     try {
       value = await pglite.transaction(async (transaction) => {
-        signal?.throwIfAborted()
         try {
           const result = await driveUnit(PGLITE, work, (statement) => perform(transaction, statement))
           finished = true
@@ -73,7 +75,7 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
       // A rollback that fails in its turn would hide why there had to be one.
       if (failure !== undefined) throw failure.error
       if (finished && sqlStateOf(error) === undefined) throw commitUnknown(error)
-      throw signal?.aborted === true && error === signal.reason ? error : postgresFailure(error, 'commit', '', PGLITE)
+      throw postgresFailure(error, finished ? 'commit' : 'begin a transaction', '', PGLITE)
     }
     if (!inMemory) {
       await pglite.syncToFs().catch((error: unknown) => {
@@ -85,9 +87,10 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
   return {
     dialect: postgresDialect,
     supports: { durable: inMemory ? 'none' : 'process', concurrentWriters: false, blocksEventLoop: true },
-    run: (work, { signal } = {}) => gate.admit(() => run(work, signal)),
-    close: gate.close,
-    [Symbol.asyncDispose]: gate.close
+    run: (work, { signal } = {}) =>
+      gate.admit(() => turns.run(() => run(work), signal === undefined ? {} : { signal })),
+    close: () => gate.close(),
+    [Symbol.asyncDispose]: () => gate.close()
   }
 }
 

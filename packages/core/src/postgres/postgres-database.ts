@@ -3,16 +3,16 @@ import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
 import { isSuiteError } from '../failure/suite-error.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
-import type { Sql, SqlDatabase } from '../sql/sql-database.ts'
+import type { Sql, SqlDatabase, SqlResult, SqlStatement } from '../sql/sql-database.ts'
 import { driveUnit } from '../sql/unit.ts'
 import { createUnitGate } from '../sql/unit-gate.ts'
 import { sleep } from '../time/sleep.ts'
-import { PgStatements } from './pg-statements.ts'
 import type { PgPool, PgPooledClient } from './pg-pool.ts'
+import { PgStatements } from './pg-statements.ts'
 import { postgresDialect } from './postgres-dialect.ts'
 import { isConnectionLost, isContention, isStalePlan, POSTGRES, postgresFailure, redacted } from './postgres-failure.ts'
 
-/** Times a unit is run before contention is reported: with the pauses below, about two seconds of bad luck. */
+/** Times a unit is run before contention is reported; the pauses between them add up to 1.6 s at most. */
 const ATTEMPTS_MAX = 10
 
 /** The longest pause before the second attempt; it doubles from one to the next, and each is drawn from [0, longest). */
@@ -45,6 +45,8 @@ const optionsSchema = z.strictObject({
  * How long a connection, a lock or a statement may take is the pool's to say (`connectionTimeoutMillis`,
  * `query_timeout`, `lock_timeout`); what exceeds it is `STORE_UNAVAILABLE`, or `COMMIT_UNKNOWN` during COMMIT.
  *
+ * `supports.durable` takes the server at its defaults, `fsync` and `synchronous_commit` on.
+ *
  * Units run at READ COMMITTED. One that the server rolls back for a deadlock or a serialization failure is run again,
  * at most ten times, after jittered pauses in which its signal counts. Throws `INVALID_OPTIONS`.
  */
@@ -53,16 +55,21 @@ export function postgresDatabase(pool: PgPool, options: PostgresOptions = {}): S
   const { prepare = true, queueMax = UNITS_MAX, platform = systemPlatform } = parsed
   const statements = new PgStatements(prepare)
   // A pool reports the loss of an idle connection as an event, which ends the process when nobody listens. Nothing is
-  // lost with it: the pool opens another one when a unit asks.
-  pool.on?.('error', ignore)
-  const gate = createUnitGate(POSTGRES, queueMax, () => void pool.removeListener?.('error', ignore))
+  // lost with it: the pool opens another one when a unit asks. One listener a pool is enough, and it stays, because
+  // other databases on the pool rely on it.
+  if (pool.listenerCount?.('error') === 0) pool.on?.('error', ignore)
+  const gate = createUnitGate(POSTGRES, queueMax, () => {})
 
   const run = async <T>(work: () => Sql<T>, signal: AbortSignal | undefined): Promise<T> => {
+    let named = true
     for (let attempt = 1; ; attempt += 1) {
       const client = await lend(pool, signal)
-      const outcome = await attemptUnit(client, statements, work)
+      const outcome = await attemptUnit(client, work, (statement) => statements.perform(client, statement, named))
       if (!outcome.failed) return outcome.value as T
-      if (!outcome.again || attempt >= ATTEMPTS_MAX) throw outcome.value
+      const stale = isStalePlan(outcome.fault)
+      if (!(stale || isContention(outcome.fault)) || attempt >= ATTEMPTS_MAX) throw outcome.value
+      // The pool's other connections may all have the stale plan too.
+      if (stale) named = false
       const longest = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** (attempt - 1))
       await sleep(platform.clock, platform.random.float() * longest, { signal })
     }
@@ -71,22 +78,26 @@ export function postgresDatabase(pool: PgPool, options: PostgresOptions = {}): S
     dialect: postgresDialect,
     supports: { durable: 'power-loss', concurrentWriters: true, blocksEventLoop: false },
     run: (work, { signal } = {}) => gate.admit(() => run(work, signal)),
-    close: gate.close,
-    [Symbol.asyncDispose]: gate.close
+    close: () => gate.close(),
+    [Symbol.asyncDispose]: () => gate.close()
   }
 }
 
 function ignore(): void {}
 
-/** What became of one attempt; `again` when the server undid it for another unit's sake. */
+/** What became of one attempt. `fault` is what the driver threw, whatever the unit made of it. */
 interface Attempt {
   readonly failed: boolean
   readonly value: unknown
-  readonly again: boolean
+  readonly fault: unknown
 }
 
 /** Runs one transaction on a client that is lent, and gives it back; a client that cannot be trusted is thrown away. */
-async function attemptUnit(client: PgPooledClient, statements: PgStatements, work: () => Sql<unknown>): Promise<Attempt> {
+async function attemptUnit(
+  client: PgPooledClient,
+  work: () => Sql<unknown>,
+  perform: (statement: SqlStatement) => Promise<SqlResult>
+): Promise<Attempt> {
   let fault: unknown
   let destroy = false
   const asking = async <T>(operation: string, text: string, ask: () => Promise<T>): Promise<T> => {
@@ -102,13 +113,13 @@ async function attemptUnit(client: PgPooledClient, statements: PgStatements, wor
   try {
     await asking('begin a transaction', '', () => client.query('begin isolation level read committed'))
     const value = await driveUnit(POSTGRES, work, (statement) =>
-      asking('run a statement', statement.text, () => statements.perform(client, statement))
+      asking('run a statement', statement.text, () => perform(statement))
     )
     await asking('commit', 'commit', () => commit(client))
-    return { failed: false, value, again: false }
+    return { failed: false, value, fault }
   } catch (error) {
     destroy = isUntrusted(fault) || !(await rolledBack(client))
-    return { failed: true, value: error, again: isContention(fault) || isStalePlan(fault) }
+    return { failed: true, value: error, fault }
   } finally {
     client.removeListener?.('error', ignore)
     client.release(destroy)

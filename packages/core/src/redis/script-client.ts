@@ -5,7 +5,6 @@ export interface ScriptClientSettings {
   readonly enableOfflineQueue?: boolean | undefined
   readonly maxRetriesPerRequest?: number | null | undefined
   readonly commandTimeout?: number | undefined
-  readonly autoResendUnfulfilledCommands?: boolean | undefined
   readonly keyPrefix?: string | undefined
   /** Of a cluster. */
   readonly retryDelayOnFailover?: number | undefined

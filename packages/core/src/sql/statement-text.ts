@@ -55,10 +55,16 @@ function match(pattern: RegExp, text: string, at: number): string | undefined {
   return pattern.exec(text)?.[0]
 }
 
-/** Refuses a statement whose values do not match its placeholders: SQLite would fill the missing ones with NULL. */
-export function checkPlaceholders(store: string, { text, values }: SqlStatement, read: StatementText): void {
-  const { placeholders, foreign } = read
-  if (foreign !== undefined) throw misuse(store, text, `the placeholder ${foreign}, where only ? works in every dialect`)
+/** Begin and end a transaction or a part of one: in a unit they would commit other units' work, or half of its own. */
+const TRANSACTION_VERBS = new Set(['begin', 'start', 'commit', 'end', 'abort', 'rollback', 'savepoint', 'release'])
+
+/** Refuses a text that no unit may run, and one whose placeholders are not for its values: SQLite would make them NULL. */
+export function checkText(store: string, { text, values }: SqlStatement, read: StatementText): void {
+  const { placeholders, foreign, verb } = read
+  if (verb === '') throw misuse(store, text, 'a text without a statement')
+  if (TRANSACTION_VERBS.has(verb)) throw misuse(store, text, `${verb} inside a unit, which is one transaction`)
+  if (foreign !== undefined)
+    throw misuse(store, text, `the placeholder ${foreign}, where only ? works in every dialect`)
   if (values.length !== placeholders) {
     throw misuse(store, text, `${placeholders} placeholders and ${values.length} values`)
   }

@@ -101,24 +101,20 @@ function checkStatement(store: string, statement: SqlStatement): void {
 
 /** Why a value cannot travel: the stores would otherwise refuse it each in its own way, or store something else. */
 function refusal(value: unknown): string | undefined {
-  switch (typeof value) {
-    case 'string':
-      if (value.includes('\0')) return 'text with a NUL character, which Postgres cannot hold'
-      return value.isWellFormed() ? undefined : 'text with a lone surrogate, which has no UTF-8'
-    case 'number':
-      if (!Number.isFinite(value)) return `the number ${value}`
-      return Number.isInteger(value) && !Number.isSafeInteger(value)
-        ? 'an integer beyond 2^53 - 1 that is not a bigint'
-        : undefined
-    case 'bigint':
-      return value < INT64_MIN || value > INT64_MAX ? 'a bigint beyond 64 bits' : undefined
-    case 'boolean':
-      return 'a boolean; write 0 or 1'
-    case 'object':
-      return value === null || value instanceof Uint8Array ? undefined : 'an object that is neither bytes nor null'
-    default:
-      return `of type ${typeof value}`
+  if (value === null || value instanceof Uint8Array) return undefined
+  if (typeof value === 'string') {
+    if (value.includes('\0')) return 'text with a NUL character, which Postgres cannot hold'
+    return value.isWellFormed() ? undefined : 'text with a lone surrogate, which has no UTF-8'
   }
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) return `the number ${value}`
+    const exact = !Number.isInteger(value) || Number.isSafeInteger(value)
+    return exact ? undefined : 'an integer beyond 2^53 - 1 that is not a bigint'
+  }
+  if (typeof value === 'bigint') {
+    return value < INT64_MIN || value > INT64_MAX ? 'a bigint beyond 64 bits' : undefined
+  }
+  return typeof value === 'boolean' ? 'a boolean; write 0 or 1' : `of type ${typeof value}`
 }
 
 /** An integer as rows carry it: a number while it is safe, a bigint beyond. */

@@ -12,14 +12,14 @@ const BATCH_UNITS_MAX = 256
 /** How long a batch may hold the event loop before it commits, not counting its last unit and the sync itself. */
 const BATCH_MS = 5
 
-/** How long SQLite itself may wait for another process's lock, blocking the event loop; longer waits are timers. */
-const BLOCKING_BUSY_MS = 5
-
 /** How long units wait for another process's lock before they are refused. */
 const BUSY_MAX_MS = 5_000
 
-/** The mean pause between two attempts at that lock; jittered, so that two processes do not take turns at missing it. */
-const BUSY_PAUSE_MS = 10
+/**
+ * The mean pause between two attempts at that lock; jittered, so that two processes do not take turns at missing it.
+ * Where two of them write without a pause, 3 ms let each wait at most 0.2 s for its turn; 10 ms made it 0.4 s.
+ */
+const BUSY_PAUSE_MS = 3
 
 /** What became of a unit; `failed` tells `undefined` thrown from `undefined` returned. */
 interface Outcome {
@@ -48,7 +48,7 @@ export class GroupCommit {
   readonly #release: StatementSync
   /** In the order they came; a set, because a unit that is called off leaves from the middle. */
   readonly #queue = new Set<Waiting>()
-  /** Units of a batch whose commit met a deferred constraint: each is run again in a transaction of its own. */
+  /** The units of a batch that broke a deferred constraint: each is run again, in a transaction of its own. */
   #suspects: Waiting[] = []
   #scheduled = false
   /** Monotonic time of the first of the attempts at a lock that another process holds. */
@@ -58,7 +58,8 @@ export class GroupCommit {
     this.#database = database
     this.#platform = platform
     this.#statements = new StatementCache(database)
-    database.exec(`pragma busy_timeout = ${BLOCKING_BUSY_MS}`)
+    // SQLite would wait for a lock by blocking the event loop, and fare worse: timers find the gaps between batches.
+    database.exec('pragma busy_timeout = 0')
     this.#begin = database.prepare('begin immediate')
     this.#commit = database.prepare('commit')
     this.#savepoint = database.prepare('savepoint unit')
@@ -76,7 +77,7 @@ export class GroupCommit {
       const waiting: Waiting = {
         work,
         begin: () => signal?.removeEventListener('abort', onAbort),
-        settle: ({ failed, value }) => (failed ? reject(value as Error) : resolve(value as T))
+        settle: ({ failed, value }) => (failed ? reject(value) : resolve(value as T))
       }
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#queue.add(waiting)
@@ -156,10 +157,7 @@ export class GroupCommit {
   #runUnit(work: () => Sql<unknown>): Outcome {
     try {
       this.#savepoint.run()
-      const value = runUnit(SQLITE, work, (statement) => {
-        if (!this.#database.isTransaction) throw transactionLost()
-        return this.#statements.perform(statement)
-      })
+      const value = runUnit(SQLITE, work, (statement) => this.#statements.perform(statement))
       this.#release.run()
       return { failed: false, value }
     } catch (error) {
@@ -168,9 +166,9 @@ export class GroupCommit {
     }
   }
 
-  /** Commits. What SQLite threw, or undefined when the batch is on disk. */
+  /** Commits. Gives what SQLite threw, `LOST`, or undefined when the batch is on disk. */
   #committed(): unknown {
-    if (!this.#database.isTransaction) return transactionLost()
+    if (!this.#database.isTransaction) return LOST
     try {
       this.#commit.run()
       return undefined
@@ -180,26 +178,35 @@ export class GroupCommit {
     }
   }
 
+  /**
+   * Tells each unit of a batch what became of it. Where the batch was not committed, that includes the units that threw:
+   * what they saw, and threw for, may be what another one did, which now never was.
+   */
   #settle(done: readonly [Waiting, Outcome][], failure: unknown): void {
-    const succeeded = done.filter(([, outcome]) => !outcome.failed)
-    for (const [waiting, outcome] of done) if (outcome.failed) waiting.settle(outcome)
-    if (isConstraint(failure) && succeeded.length > 1) {
-      this.#suspects = succeeded.map(([waiting]) => waiting)
+    if (isConstraint(failure) && done.length > 1) {
+      this.#suspects = done.map(([waiting]) => waiting)
       return
     }
-    for (const [waiting, outcome] of succeeded) {
-      waiting.settle(failure === undefined ? outcome : { failed: true, value: commitFailure(failure) })
+    // The unit that ended the transaction is the last, and has a failure of its own to report.
+    const culprit = failure === LOST ? done.at(-1) : undefined
+    for (const unit of done) {
+      const [waiting, outcome] = unit
+      waiting.settle(
+        failure === undefined || unit === culprit ? outcome : { failed: true, value: commitFailure(failure) }
+      )
     }
   }
 }
 
+/** In the place of what SQLite throws, when a transaction was gone before it could be committed. */
+const LOST = Symbol('the transaction was lost')
+
 function commitFailure(error: unknown): unknown {
+  if (error === LOST) {
+    const message = 'sqlite rolled back every unit of the batch, because the file failed during one of them'
+    return new CoreError('STORE_UNAVAILABLE', message, { store: SQLITE, operation: 'write' })
+  }
   if (isCommitRefusal(error)) return sqliteFailure(error, 'commit', 'commit')
   const message = 'sqlite failed after it began to COMMIT; the units of the batch took effect wholly or not at all'
   return new CoreError('COMMIT_UNKNOWN', message, { store: SQLITE }, { cause: error })
-}
-
-function transactionLost(): CoreError<'STORE_UNAVAILABLE'> {
-  const message = 'sqlite rolled back every unit of the batch, because the file failed during one of them'
-  return new CoreError('STORE_UNAVAILABLE', message, { store: SQLITE, operation: 'write' })
 }

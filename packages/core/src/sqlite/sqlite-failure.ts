@@ -22,8 +22,9 @@ const UNAVAILABLE = new Set([3, BUSY, LOCKED, 7, READ_ONLY, 10, FULL, CANNOT_OPE
  * Failures of COMMIT that leave no doubt. Locks, read-only files and constraints are found out before anything is
  * written; a full disk and a failed write come before the log's commit frame, without which the
  * next opening ignores the frames before it (https://sqlite.org/walformat.html §4). A failed sync comes after it.
+ * Damage is reported as damage, whatever else is in doubt.
  */
-const COMMIT_REFUSALS = new Set([BUSY, LOCKED, READ_ONLY, FULL, CONSTRAINT])
+const COMMIT_REFUSALS = new Set([BUSY, LOCKED, READ_ONLY, CORRUPT, FULL, CONSTRAINT, NOT_A_DATABASE])
 
 /** SQLITE_CONSTRAINT_DATATYPE: a strict table was given a value of another type, which Postgres calls a bad statement. */
 const CONSTRAINT_DATATYPE = 3_091
@@ -52,7 +53,6 @@ export function isConstraint(error: unknown): boolean {
 
 /** Whether a COMMIT that failed so has certainly not taken place; the next opening of the file may disagree otherwise. */
 export function isCommitRefusal(error: unknown): boolean {
-  if (isSuiteError(error)) return true
   if (!isSqliteError(error)) return false
   return error.errcode === IOERR_WRITE || COMMIT_REFUSALS.has(error.errcode & 0xff)
 }
@@ -64,7 +64,12 @@ export function sqliteFailure(error: unknown, operation: string, text = ''): unk
   const primary = error.errcode & 0xff
   if (primary === CORRUPT || primary === NOT_A_DATABASE) {
     const reason = primary === CORRUPT ? 'the file is damaged' : 'the file is not a SQLite database'
-    return new CoreError('STORE_DAMAGED', `sqlite cannot ${operation}: ${reason}`, { store: SQLITE, reason }, { cause: error })
+    return new CoreError(
+      'STORE_DAMAGED',
+      `sqlite cannot ${operation}: ${reason}`,
+      { store: SQLITE, reason },
+      { cause: error }
+    )
   }
   if (UNAVAILABLE.has(primary)) {
     const hint = primary === CANNOT_OPEN ? '; its folder must exist and be writable' : ''

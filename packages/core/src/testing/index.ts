@@ -8,6 +8,7 @@ export {
 } from './conformance.ts'
 export { type CrashingDatabase, type CrashPoint, crashPoints, SimulatedCrash, unlessCrashed } from './crash-points.ts'
 export { seededRandom } from './seeded-random.ts'
+export { type CreateSqlDatabase, sqlDatabaseConformance } from './sql-database-conformance.ts'
 export { withStoreClock } from './store-clock.ts'
 export { type TestPlatform, testPlatform } from './test-platform.ts'
 export { type VirtualClock, virtualClock } from './virtual-clock.ts'

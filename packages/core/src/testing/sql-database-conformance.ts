@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import { type CoreError, type CoreErrorTable } from '../failure/core-error.ts'
+import type { CoreError, CoreErrorTable } from '../failure/core-error.ts'
 import { isSuiteError } from '../failure/suite-error.ts'
 import { migrate } from '../sql/migrate.ts'
 import type { Schema } from '../sql/migration.ts'
-import type { Sql, SqlDatabase, SqlStatement, SqlValue } from '../sql/sql-database.ts'
+import type { Sql, SqlDatabase, SqlValue } from '../sql/sql-database.ts'
 import { changes, execute, firstRow, integerOf, rows } from '../sql/statement.ts'
 import type { ConformanceCase, ConformanceKit } from './conformance.ts'
 
@@ -23,12 +23,16 @@ const sample: Schema = {
       sqlite: [
         'create table samples (id integer primary key, amount integer, label text, bytes blob) strict',
         'create table parents (name text primary key, age integer not null check (age >= 0)) strict',
-        'create table children (name text primary key, parent text not null references parents (name)) strict'
+        'create table children (name text primary key, parent text not null references parents (name)) strict',
+        `create table promises (
+          name text primary key, parent text not null references parents (name) deferrable initially deferred) strict`
       ],
       postgres: [
         'create table samples (id bigint primary key, amount bigint, label text, bytes bytea)',
         'create table parents (name text primary key, age bigint not null check (age >= 0))',
-        'create table children (name text primary key, parent text not null references parents (name))'
+        'create table children (name text primary key, parent text not null references parents (name))',
+        `create table promises (
+          name text primary key, parent text not null references parents (name) deferrable initially deferred)`
       ]
     }
   ]
@@ -57,9 +61,10 @@ async function failure<Code extends keyof CoreErrorTable>(
   promise: Promise<unknown>,
   code: Code
 ): Promise<CoreError<Code>> {
-  const [settled] = await Promise.allSettled([promise])
-  assert.equal(settled.status, 'rejected', `should fail with ${code}, and did not fail`)
-  const { reason } = settled as PromiseRejectedResult
+  const reason = await promise.then(
+    () => assert.fail(`should fail with ${code}, and did not fail`),
+    (error: unknown) => error
+  )
   assert.ok(isSuiteError(reason, code), `should fail with ${code}, and failed with ${inspect(reason)}`)
   return reason as unknown as CoreError<Code>
 }
@@ -162,7 +167,7 @@ const outcomes: readonly Case[] = [
       taken.push(...(await Promise.all([take(), take(), take()])).flat())
     }
     assert.deepEqual(
-      taken.sort((one, other) => one - other),
+      taken.toSorted((one, other) => one - other),
       Array.from({ length: 12 }, (_, id) => id)
     )
   }),
@@ -175,7 +180,21 @@ const outcomes: readonly Case[] = [
 ]
 
 /** Texts that break encoders, quoting and length limits. */
-const texts = ['', ' ', "it's", '"q"', '?', '$1', 'a\nb\r\n\tc', 'Zürich', '日本語', '😀', 'é', '\\x00', 'x'.repeat(100_000)]
+const texts = [
+  '',
+  ' ',
+  "it's",
+  '"q"',
+  '?',
+  '$1',
+  'a\nb\r\n\tc',
+  'Zürich',
+  '日本語',
+  '😀',
+  'é',
+  '\\x00',
+  'x'.repeat(100_000)
+]
 
 const integers = [0, 1, -1, 2_147_483_648, -2_147_483_649, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER]
 
@@ -234,7 +253,9 @@ const values: readonly Case[] = [
     }
   }),
   withTables('gives back nothing as null', async (db) => {
-    await db.run(() => execute('insert into samples(id, amount, label, bytes) values (?, ?, ?, ?)', 1, null, null, null))
+    await db.run(() =>
+      execute('insert into samples(id, amount, label, bytes) values (?, ?, ?, ?)', 1, null, null, null)
+    )
     const row = await db.run(() => firstRow('select * from samples'))
     assert.deepEqual({ ...row }, { id: 1, amount: null, label: null, bytes: null })
   }),
@@ -311,6 +332,26 @@ const statements: readonly Case[] = [
     await db.run(() => execute('insert into samples(id) values (1); -- the end'))
     assert.deepEqual(await ids(db), [1])
   }),
+  withTables('refuses to begin or end a transaction inside a unit', async (db) => {
+    for (const text of [
+      'begin',
+      'COMMIT',
+      ' /* now */ rollback',
+      'savepoint a',
+      'release a',
+      'end',
+      'start transaction'
+    ]) {
+      await failure(
+        db.run(function* () {
+          yield* insert(1)
+          yield* execute(text)
+        }),
+        'STATEMENT_FAILED'
+      )
+    }
+    assert.deepEqual(await ids(db), [])
+  }),
   withTables('counts the rows that a statement changed, and none for one that reads', async (db) => {
     const counts = await db.run(function* () {
       return [
@@ -364,8 +405,28 @@ const failures: readonly Case[] = [
     }
     assert.deepEqual(await ids(db), [])
   }),
+  withTables('checks a deferred constraint at the end of the unit, and undoes no other unit for it', async (db) => {
+    const promise = (name: string, parent: string): Sql<unknown> =>
+      execute('insert into promises(name, parent) values (?, ?)', name, parent)
+    await db.run(function* () {
+      yield* promise('early', 'ann')
+      yield* execute('insert into parents(name, age) values (?, ?)', 'ann', 40)
+    })
+    const good = Array.from({ length: 6 }, (_, id) => db.run(() => insert(id)))
+    const bad = db.run(() => promise('broken', 'zoe'))
+    const late = Array.from({ length: 6 }, (_, id) => db.run(() => insert(id + 6)))
+    await failure(bad, 'CONSTRAINT_VIOLATED')
+    await Promise.all([...good, ...late])
+    assert.equal((await ids(db)).length, 12)
+    const kept = await db.run(() => rows('select name from promises'))
+    assert.deepEqual(
+      kept.map((row) => row['name']),
+      ['early']
+    )
+  }),
   withTables('says which statement was wrong, and undoes the unit', async (db) => {
-    for (const text of ['selec 1', 'select nothing from samples', 'insert into samples(id) values (1, 2)', '']) {
+    const wrong = ['selec 1', 'select nothing from samples', 'insert into samples(id) values (1, 2)', '', '-- nothing']
+    for (const text of wrong) {
       const error = await failure(
         db.run(function* () {
           yield* insert(1)
@@ -407,12 +468,14 @@ const failures: readonly Case[] = [
             steps.push('caught')
             if (goOn) yield* insert(2)
             steps.push('went on')
+          } finally {
+            steps.push('ended')
           }
         }),
         'CONSTRAINT_VIOLATED'
       )
     }
-    assert.deepEqual(steps, ['caught', 'caught', 'went on'])
+    assert.deepEqual(steps, ['caught', 'ended', 'caught', 'went on', 'ended'])
     assert.deepEqual(await ids(db), [])
   }),
   withTables('lets a unit clean up and throw an error of its own when a statement fails', async (db) => {
@@ -472,21 +535,6 @@ const failures: readonly Case[] = [
       RangeError
     )
   }),
-  withDatabase('ends a unit that does not end', async (db) => {
-    let ended = false
-    await failure(
-      db.run(function* () {
-        const statement: SqlStatement = { text: 'select 1', values: [true as never] }
-        try {
-          for (;;) yield statement
-        } finally {
-          ended = true
-        }
-      }),
-      'STATEMENT_FAILED'
-    )
-    assert.ok(ended)
-  }),
   withTables('goes on serving after units have failed', async (db) => {
     for (let round = 0; round < 30; round++) {
       await failure(
@@ -536,6 +584,7 @@ const lifetime: readonly Case[] = [
     let begun = false
     const late = db.run(function* () {
       begun = true
+      yield* insert(11)
     })
     await failure(late, 'CLOSED')
     await under
@@ -543,7 +592,7 @@ const lifetime: readonly Case[] = [
     await db.close()
     assert.equal(begun, false)
     await failure(
-      db.run(() => insert(11)),
+      db.run(() => insert(12)),
       'CLOSED'
     )
   })

@@ -28,13 +28,13 @@ interface Server {
   flushScripts(): Promise<void>
 }
 
-function redisServer(): Server {
-  const client = new Redis(inject('redisUrl'), redisSettings())
+function redisServer(more: { readonly lazyConnect?: true } = {}): Server {
+  const client = new Redis(inject('redisUrl'), { ...redisSettings(), ...more })
   return { client, flushScripts: async () => void (await client.script('FLUSH')) }
 }
 
-function clusterServer(): Server {
-  const client = new Cluster(inject('redisClusterUrls'), clusterSettings())
+function clusterServer(more: { readonly lazyConnect?: true } = {}): Server {
+  const client = new Cluster(inject('redisClusterUrls'), { ...clusterSettings(), ...more })
   return {
     client,
     flushScripts: async () => {
@@ -142,6 +142,16 @@ describe.each([
       await last.config('SET', 'maxmemory-policy', 'noeviction')
     }
     await runner.checkServer()
+  })
+
+  it('connects a lazy client when the server is checked', async () => {
+    const lazy = start({ lazyConnect: true })
+    expect(lazy.client.status).toBe('wait')
+    const lazyRunner = createScriptRunner(lazy.client)
+    await lazyRunner.checkServer()
+    const key = hashTagged({ prefix: 'test:echo', tag: runId })
+    expect(replyList(await lazyRunner.run(echoScript, [key], ['x', 1, '']))[0]).toBe('x')
+    lazy.client.disconnect()
   })
 
   it('says that nothing ran when the connection is closed', async () => {

@@ -74,6 +74,7 @@ describe('worker', () => {
     worker.wake()
     await platform.clock.advance(0)
     expect(duty.runsAt).toEqual([0, 100])
+    expect(platform.clock.pendingTimers).toBe(1)
   })
 
   it('does not lose a wake that comes during a run', async () => {

@@ -2,19 +2,20 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sqliteDatabase } from '@enablement/core/sqlite'
-import { conformanceTests } from '@enablement/core/testing'
-import { sqlDatabaseConformance } from '../../src/testing/sql-database-conformance.ts'
-import { afterAll, describe, it } from 'vitest'
+import { conformanceTests, sqlDatabaseConformance } from '@enablement/core/testing'
+import { afterAll, describe, expect, it } from 'vitest'
 
 describe('a SQLite database in memory', () => {
   const create = async () => sqliteDatabase({ path: ':memory:' })
-  for (const { name, run } of conformanceTests(sqlDatabaseConformance, { create, supports: {} })) it(name, run)
+  const exam = conformanceTests(sqlDatabaseConformance, { create, supports: {} })
+  it.for(exam.tests)('$name', (test) => expect(test.run()).resolves.toBeUndefined())
 })
 
 describe('a SQLite database in a file', () => {
   const folder = mkdtempSync(join(tmpdir(), 'enablement-sqlite-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
   let made = 0
   const create = async () => sqliteDatabase({ path: join(folder, `${made++}.db`) })
-  for (const { name, run } of conformanceTests(sqlDatabaseConformance, { create, supports: {} })) it(name, run)
-  afterAll(() => rmSync(folder, { recursive: true }))
+  const exam = conformanceTests(sqlDatabaseConformance, { create, supports: {} })
+  it.for(exam.tests)('$name', (test) => expect(test.run()).resolves.toBeUndefined())
 })

@@ -101,6 +101,26 @@ describe('crash points', () => {
     expect(() => unlessCrashed(new Error('a real fault'))).toThrow('a real fault')
   })
 
+  it('run the finally blocks of a unit that would go on after a failed statement', async () => {
+    await using disk = await newDisk()
+    const db = crashPoints(disk, { at: Number.POSITIVE_INFINITY })
+    let released = false
+    const unit = db.run(function* () {
+      try {
+        yield* changes('insert into nowhere (name) values (1)')
+      } catch {
+        try {
+          yield* changes('insert into entries (name, amount) values (?, 1)', 'a')
+        } finally {
+          released = true
+        }
+      }
+    })
+    await expect(unit).rejects.toMatchObject({ code: 'STATEMENT_FAILED' })
+    expect(released).toBe(true)
+    expect(await stored(disk)).toEqual([])
+  })
+
   it('run the finally blocks of a unit that dies', async () => {
     await using disk = await newDisk()
     const db = crashPoints(disk, { at: 1 })

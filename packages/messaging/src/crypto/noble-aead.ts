@@ -5,12 +5,7 @@ export const nobleAead = {
   seal(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
     return chacha20poly1305(key, nonce, associatedData).encrypt(plaintext)
   },
-  open(
-    key: Uint8Array,
-    nonce: Uint8Array,
-    associatedData: Uint8Array,
-    sealed: Uint8Array
-  ): Uint8Array | undefined {
+  open(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     try {
       return chacha20poly1305(key, nonce, associatedData).decrypt(sealed)
     } catch {

@@ -3,6 +3,7 @@ import { hkdf } from '@noble/hashes/hkdf.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { randomBytes } from '@noble/hashes/utils.js'
+import { copyBytes } from '../encoding/copy-bytes.ts'
 import type { AgreementKey, CryptoProvider, PeerKey, SigningKey } from './crypto-provider.ts'
 import { assertLength, hasSmallOrder, invalidKey, KEY_BYTES, SIGNATURE_BYTES } from './curve25519.ts'
 import { nobleAead, TAG_BYTES } from './noble-aead.ts'
@@ -22,12 +23,12 @@ export const cryptoProvider: CryptoProvider = {
   generateAgreementKey: () => agreementKey(x25519.utils.randomSecretKey()),
   importAgreementKey(secret) {
     assertLength(secret, 'X25519 private key')
-    return agreementKey(secret.slice())
+    return agreementKey(copyBytes(secret))
   },
   exportAgreementKey: (key) => secretOf(key).slice(),
   importPeerKey(bytes): PeerKey {
     assertLength(bytes, 'X25519 public key')
-    return Object.freeze({ kind: 'x25519-public', bytes: bytes.slice() })
+    return Object.freeze({ kind: 'x25519-public', bytes: copyBytes(bytes) })
   },
   agree(key, peer) {
     const secret = secretOf(key)
@@ -41,7 +42,7 @@ export const cryptoProvider: CryptoProvider = {
   generateSigningKey: () => signingKey(ed25519.utils.randomSecretKey()),
   importSigningKey(seed) {
     assertLength(seed, 'Ed25519 seed')
-    return signingKey(seed.slice())
+    return signingKey(copyBytes(seed))
   },
   exportSigningKey: (key) => secretOf(key).slice(),
   sign: (key, message) => ed25519.sign(message, secretOf(key)),

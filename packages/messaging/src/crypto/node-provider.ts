@@ -12,6 +12,7 @@ import {
   timingSafeEqual,
   verify
 } from 'node:crypto'
+import { copyBytes } from '../encoding/copy-bytes.ts'
 import type { AgreementKey, CryptoProvider, PeerKey, SigningKey } from './crypto-provider.ts'
 import { assertLength, hasSmallOrder, invalidKey, KEY_BYTES, SIGNATURE_BYTES } from './curve25519.ts'
 import { nobleAead, TAG_BYTES } from './noble-aead.ts'
@@ -51,12 +52,12 @@ export const cryptoProvider: CryptoProvider = {
   importAgreementKey(secret) {
     assertLength(secret, 'X25519 private key')
     const object = privateObject('X25519', secret)
-    return agreementKey(object, createPublicKey(object), secret.slice())
+    return agreementKey(object, createPublicKey(object), copyBytes(secret))
   },
   exportAgreementKey: (key) => privateOf(key).secret.slice(),
   importPeerKey(bytes): PeerKey {
     assertLength(bytes, 'X25519 public key')
-    const key: PeerKey = Object.freeze({ kind: 'x25519-public', bytes: bytes.slice() })
+    const key: PeerKey = Object.freeze({ kind: 'x25519-public', bytes: copyBytes(bytes) })
     publics.set(key, publicObject('X25519', bytes))
     return key
   },
@@ -78,7 +79,7 @@ export const cryptoProvider: CryptoProvider = {
   importSigningKey(seed) {
     assertLength(seed, 'Ed25519 seed')
     const object = privateObject('Ed25519', seed)
-    return signingKey(object, createPublicKey(object), seed.slice())
+    return signingKey(object, createPublicKey(object), copyBytes(seed))
   },
   exportSigningKey: (key) => privateOf(key).secret.slice(),
   sign: (key, message) => plain(sign(null, message, privateOf(key).object)),

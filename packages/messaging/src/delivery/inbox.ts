@@ -1,4 +1,5 @@
-import { type Clock, createSemaphore } from '@enablement/core'
+import { type Clock, createSemaphore, type Semaphore } from '@enablement/core'
+import { copyBytes } from '../encoding/copy-bytes.ts'
 import type { Observe } from '../messaging-event.ts'
 import type { InboxEntry, MessageStore } from './message-store.ts'
 
@@ -51,7 +52,9 @@ interface Run {
   readonly redeliverAfterMs: number
   readonly lanes: Map<string, Lane>
   readonly stop: AbortController
-  readonly places: ReturnType<typeof createSemaphore>
+  readonly places: Semaphore
+  /** Whether every message left from before has a lane: from then on, a sender without one has nothing in the store. */
+  resumed: boolean
 }
 
 export function createInbox(options: {
@@ -72,19 +75,19 @@ export function createInbox(options: {
   /** Hands one message over until it is acknowledged or the run ends. */
   const hand = async (current: Run, entry: InboxEntry): Promise<void> => {
     const { signal } = current.stop
-    const settled = Promise.withResolvers<void>()
     let isSettled = false
+    let wake = (): void => {}
     for (let again = false; !isSettled && !signal.aborted; again = true) {
       const message: ReceivedMessage = {
         id: entry.id,
         from: entry.peer,
-        bytes: entry.plaintext.slice(),
+        bytes: copyBytes(entry.plaintext),
         receivedAt: entry.receivedAt,
         again,
         async ack() {
           await acknowledge(entry.id)
           isSettled = true
-          settled.resolve()
+          wake()
         }
       }
       try {
@@ -92,7 +95,10 @@ export function createInbox(options: {
       } catch (error) {
         notify({ type: 'receiver-failed', peer: entry.peer, id: entry.id, error })
       }
-      if (!isSettled) await firstOf(settled.promise, current.redeliverAfterMs, clock, signal)
+      if (isSettled) break
+      await pause(clock, current.redeliverAfterMs, signal, (end) => {
+        wake = end
+      })
     }
   }
 
@@ -115,7 +121,7 @@ export function createInbox(options: {
           await refill(lane)
         } catch (error) {
           notify({ type: 'inbox-unavailable', error })
-          await firstOf(undefined, current.redeliverAfterMs, clock, current.stop.signal)
+          await pause(clock, current.redeliverAfterMs, current.stop.signal)
         }
       } else {
         // In the same step as the look at the lane, so that nothing can arrive in between and be forgotten.
@@ -125,25 +131,24 @@ export function createInbox(options: {
     }
   }
 
-  const open = (current: Run, peer: string, behind: boolean): Lane => {
-    const lane: Lane = { peer, ready: [], behind, missed: false }
+  const open = (current: Run, peer: string, ready: InboxEntry[]): void => {
+    const lane: Lane = { peer, ready, behind: ready.length === 0, missed: false }
     current.lanes.set(peer, lane)
     // A lane handles its own failures; it has none left to reject with.
     void work(current, lane)
-    return lane
   }
 
   const resume = async (current: Run): Promise<void> => {
     while (!current.stop.signal.aborted) {
       try {
         for (const peer of await store.loadWaitingPeers(owner)) {
-          const lane = current.lanes.get(peer)
-          if (lane === undefined) open(current, peer, true)
+          if (!current.lanes.has(peer)) open(current, peer, [])
         }
+        current.resumed = true
         return
       } catch (error) {
         notify({ type: 'inbox-unavailable', error })
-        await firstOf(undefined, current.redeliverAfterMs, clock, current.stop.signal)
+        await pause(clock, current.redeliverAfterMs, current.stop.signal)
       }
     }
   }
@@ -153,7 +158,7 @@ export function createInbox(options: {
       waiting += 1
       if (run === undefined) return
       const lane = run.lanes.get(entry.peer)
-      if (lane === undefined) open(run, entry.peer, true)
+      if (lane === undefined) open(run, entry.peer, run.resumed ? [entry] : [])
       else if (lane.behind) lane.missed = true
       else if (lane.ready.length < LANE_MAX) lane.ready.push(entry)
       else lane.behind = true
@@ -165,7 +170,8 @@ export function createInbox(options: {
         redeliverAfterMs,
         lanes: new Map(),
         stop: new AbortController(),
-        places: createSemaphore({ places: concurrency, waitingMax: INBOX_MAX })
+        places: createSemaphore({ places: concurrency, waitingMax: INBOX_MAX }),
+        resumed: false
       }
       run = current
       void resume(current)
@@ -179,14 +185,15 @@ export function createInbox(options: {
   }
 }
 
-/** Resolves when `done` does, when the delay is over or when the signal aborts; nothing is left behind. */
-function firstOf(
-  done: Promise<void> | undefined,
-  delayMs: number,
+/** Resolves when the delay is over, when the signal aborts or when `onStarted`'s function is called, and leaves nothing behind. */
+function pause(
   clock: Clock,
-  signal: AbortSignal
+  delayMs: number,
+  signal: AbortSignal,
+  onStarted?: (end: () => void) => void
 ): Promise<void> {
   return new Promise((resolve) => {
+    if (signal.aborted) return resolve()
     const end = (): void => {
       timer.cancel()
       signal.removeEventListener('abort', end)
@@ -194,7 +201,6 @@ function firstOf(
     }
     const timer = clock.startTimer(delayMs, end, { background: true })
     signal.addEventListener('abort', end, { once: true })
-    void done?.then(end)
-    if (signal.aborted) end()
+    onStarted?.(end)
   })
 }

@@ -121,7 +121,10 @@ export interface MessageStore {
 
   loadSent(owner: string, idempotencyKey: string): Promise<OutboxEntry | undefined>
   /** Queued messages in the order of their commits, of one peer or of all. */
-  loadQueued(owner: string, options: { readonly peer?: string; readonly limit: number }): Promise<readonly OutboxEntry[]>
+  loadQueued(
+    owner: string,
+    options: { readonly peer?: string; readonly limit: number }
+  ): Promise<readonly OutboxEntry[]>
   /** Ends a queued message and forgets its envelope. False when it is not queued. */
   settle(owner: string, id: string, status: Exclude<OutboxStatus, 'queued'>): Promise<boolean>
   /** Ends queued messages that are due, then forgets ended ones that are due; at most `limit` of each. */

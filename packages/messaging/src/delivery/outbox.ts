@@ -64,8 +64,8 @@ export function createOutbox(options: {
     return delivered
   }
 
-  /** Sends everything that waits for a peer, oldest first, and stops where the peer cannot be reached. */
-  const drain = async (peer: string, results: Map<string, OutboxResult>): Promise<void> => {
+  /** Sends everything that waits for a peer, oldest first. False: the peer could not be reached, and the rest waits. */
+  const drain = async (peer: string, results: Map<string, OutboxResult>): Promise<boolean> => {
     for (;;) {
       const entries = await store.loadQueued(owner, { peer, limit: BATCH })
       for (const entry of entries) {
@@ -73,13 +73,14 @@ export function createOutbox(options: {
         results.set(entry.id, result)
         if (result.outcome === 'unreachable') {
           clear.delete(peer)
-          return
+          return false
         }
       }
       if (entries.length < BATCH) break
     }
     if (clear.size >= CLEAR_PEERS_MAX) clear.clear()
     clear.add(peer)
+    return true
   }
 
   return {
@@ -91,8 +92,11 @@ export function createOutbox(options: {
           return result
         }
         const results = new Map<string, OutboxResult>()
-        await drain(entry.peer, results)
-        return results.get(entry.id) ?? { outcome: 'unreachable' }
+        const isDrained = await drain(entry.peer, results)
+        const result = results.get(entry.id)
+        if (result !== undefined) return result
+        // Another turn has sent it before this one. To send the same bytes again is harmless, and tells how it ended.
+        return isDrained ? await attempt(entry) : { outcome: 'unreachable' }
       }),
 
     async flush(peer) {

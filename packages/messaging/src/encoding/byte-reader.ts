@@ -13,7 +13,8 @@ export class ByteReader {
   /** `record` names what is read in errors. */
   constructor(record: string, bytes: Uint8Array) {
     this.#record = record
-    this.#bytes = bytes
+    // A plain view: the `slice` of a Buffer would not copy.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   }
 

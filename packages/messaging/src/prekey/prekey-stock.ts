@@ -80,7 +80,9 @@ async function draftPrekeys(
   let nextId = stock.nextId
   const make = async (kind: PrekeyRecord['kind']): Promise<PublicPrekey> => {
     if (nextId > ID_MAX) {
-      throw new MessagingError('COUNTER_EXHAUSTED', `${owner} has used all prekey numbers`, { counter: 'prekey number' })
+      throw new MessagingError('COUNTER_EXHAUSTED', `${owner} has used all prekey numbers`, {
+        counter: 'prekey number'
+      })
     }
     const key = await crypto.generateAgreementKey()
     const secret = await crypto.exportAgreementKey(key)

@@ -33,12 +33,7 @@ export interface RatchetProfile {
   /** Undefined for anything that no honest sender writes. */
   parse(message: Uint8Array): RatchetMessage | undefined
   /** `messageKey` is used for this one message, so the nonce may be constant (§3.1). */
-  seal(
-    crypto: CryptoProvider,
-    messageKey: Uint8Array,
-    associatedData: Uint8Array,
-    plaintext: Uint8Array
-  ): Uint8Array
+  seal(crypto: CryptoProvider, messageKey: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array
   open(
     crypto: CryptoProvider,
     messageKey: Uint8Array,

@@ -1,7 +1,7 @@
+import { isSuiteError } from '@enablement/core'
 import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { wipe } from '../crypto/wipe.ts'
 import { joinBytes } from '../encoding/byte-writer.ts'
-import { isSuiteError } from '@enablement/core'
 import { MessagingError } from '../messaging-error.ts'
 import { COUNT_MAX, messageKeyOf, nextChainKey } from './chain-key.ts'
 import { classifyHeader, type HeaderClass } from './classify-header.ts'

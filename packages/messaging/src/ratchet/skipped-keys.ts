@@ -34,13 +34,16 @@ export function boundSkippedKeys(chains: readonly ReceivingChain[], nowMinutes: 
   if (total <= SKIPPED_KEYS_MAX && !aged) return chains
 
   let excess = total - SKIPPED_KEYS_MAX
-  return chains.toReversed().map((chain) => {
-    const kept = new Map(chain.skipped)
-    for (const [count, { sinceMinutes }] of chain.skipped) {
-      if (excess <= 0 && nowMinutes - sinceMinutes <= SKIPPED_AGE_MAX_MINUTES) break
-      kept.delete(count)
-      excess -= 1
-    }
-    return kept.size === chain.skipped.size ? chain : { ...chain, skipped: kept }
-  }).toReversed()
+  return chains
+    .toReversed()
+    .map((chain) => {
+      const kept = new Map(chain.skipped)
+      for (const [count, { sinceMinutes }] of chain.skipped) {
+        if (excess <= 0 && nowMinutes - sinceMinutes <= SKIPPED_AGE_MAX_MINUTES) break
+        kept.delete(count)
+        excess -= 1
+      }
+      return kept.size === chain.skipped.size ? chain : { ...chain, skipped: kept }
+    })
+    .toReversed()
 }

@@ -2,10 +2,15 @@ import { isCanonical, KEY_BYTES } from '../crypto/curve25519.ts'
 import { TAG_BYTES } from '../crypto/noble-aead.ts'
 import { ByteReader } from '../encoding/byte-reader.ts'
 import { ByteWriter, joinBytes } from '../encoding/byte-writer.ts'
-import { encodeIdentity, PUBLIC_IDENTITY_BYTES, type PublicIdentity, readIdentity } from '../identity/public-identity.ts'
+import {
+  encodeIdentity,
+  PUBLIC_IDENTITY_BYTES,
+  type PublicIdentity,
+  readIdentity
+} from '../identity/public-identity.ts'
 import type { RatchetMessage } from '../ratchet/ratchet-profile.ts'
 import { SUITE } from '../x3dh/transcript.ts'
-import { type Opening, type Session, SESSION_TAG_BYTES, sessionTag } from './session.ts'
+import { type Opening, SESSION_TAG_BYTES, type Session, sessionTag } from './session.ts'
 
 /** What travels: everything but the plaintext is in the clear, and everything is authenticated. */
 export interface Envelope {

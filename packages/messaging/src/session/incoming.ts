@@ -10,7 +10,7 @@ import { transcriptId } from '../x3dh/transcript.ts'
 import type { Envelope } from './envelope.ts'
 import type { Ends } from './outgoing.ts'
 import { type PeerRecord, withActive, withArchived, withReplaced } from './peer-record.ts'
-import { type Session, SESSION_TAG_BYTES } from './session.ts'
+import { SESSION_TAG_BYTES, type Session } from './session.ts'
 
 /** A message that opened, and the session as it stands after it. */
 export interface OpenedInSession extends Extract<Opened, { readonly outcome: 'opened' }> {

@@ -83,7 +83,10 @@ export async function decodePeer(bytes: Uint8Array, crypto: CryptoProvider): Pro
 }
 
 function writeOpening(writer: ByteWriter, { baseKey, signedPrekeyId, oneTimePrekeyId }: Opening): void {
-  writer.bytes(baseKey).u32(signedPrekeyId).u8(oneTimePrekeyId === undefined ? 0 : 1)
+  writer
+    .bytes(baseKey)
+    .u32(signedPrekeyId)
+    .u8(oneTimePrekeyId === undefined ? 0 : 1)
   if (oneTimePrekeyId !== undefined) writer.u32(oneTimePrekeyId)
 }
 

@@ -1,4 +1,4 @@
-import { createKeyedMutex } from '@enablement/core'
+import { createKeyedMutex, type Platform, sleep } from '@enablement/core'
 import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { wipe } from '../crypto/wipe.ts'
 import type { MessageStore, StoreChange } from '../delivery/message-store.ts'
@@ -30,8 +30,11 @@ export interface PeerSessions {
   ): Promise<Answer>
 }
 
-/** Losing eight races in a row against processes that each need a millisecond means something else is wrong. */
-const ATTEMPTS_MAX = 8
+/** With the pauses between them, a dozen lost races in a row mean that something else is wrong. */
+const ATTEMPTS_MAX = 12
+
+/** The longest pause before another attempt: some turns of processes that need a few milliseconds each. */
+const PAUSE_MAX_MS = 64
 
 /** Records kept decoded: importing a session's keys takes longer than sealing with them. The least recently used goes. */
 const CACHED_PEERS_MAX = 1_024
@@ -50,9 +53,10 @@ export function createPeerSessions(options: {
   readonly owner: string
   readonly store: MessageStore
   readonly crypto: CryptoProvider
+  readonly platform: Platform
   readonly notify: Observe
 }): PeerSessions {
-  const { owner, store, crypto, notify } = options
+  const { owner, store, crypto, platform, notify } = options
   const mutex = createKeyedMutex()
   const cache = new Map<string, Known>()
 
@@ -109,6 +113,7 @@ export function createPeerSessions(options: {
       }
       known = await load(peer, known)
       notify({ type: 'session-contended', peer, attempt: attempt + 1 })
+      if (attempt > 0) await pause(platform, attempt)
     }
     throw new MessagingError(
       'STORE_CONTENDED',
@@ -133,4 +138,9 @@ export function createPeerSessions(options: {
         signal === undefined ? {} : { signal }
       )
   }
+}
+
+/** Two processes in step would lose to each other for ever: each waits a random time, longer after each loss. */
+function pause({ clock, random }: Platform, attempt: number): Promise<void> {
+  return sleep(clock, random.float() * Math.min(PAUSE_MAX_MS, 2 ** attempt))
 }

@@ -1,8 +1,9 @@
-import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { cryptoProvider } from '#crypto'
+import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { KEY_BYTES } from '../crypto/curve25519.ts'
 import { wipe } from '../crypto/wipe.ts'
 import { ByteWriter, joinBytes, labelBytes } from '../encoding/byte-writer.ts'
+import { copyBytes } from '../encoding/copy-bytes.ts'
 import { MessagingError } from '../messaging-error.ts'
 
 /** Where a record stands in its store. All of it is authenticated, so that no record passes for another. */
@@ -40,7 +41,7 @@ export function createSealingKey(options: { readonly crypto?: CryptoProvider } =
  */
 export function createRecordSealer(sealingKey: Uint8Array, crypto: CryptoProvider): RecordSealer {
   // The caller may wipe its copy.
-  const key = sealingKey.slice()
+  const key = copyBytes(sealingKey)
   return {
     seal(place, record) {
       const salt = crypto.random(SALT_BYTES)

@@ -58,10 +58,7 @@ const units = z.number().int().min(1).max(QUANTITY_MAX)
 const currency = z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters, such as EUR')
 
 const requestSchema: z.ZodType<PricingRequest> = z.strictObject({
-  quantity: z.union([
-    z.number().int().min(0).max(QUANTITY_MAX),
-    z.bigint().min(0n).max(QUANTITY_BIGINT_MAX)
-  ]),
+  quantity: z.union([z.number().int().min(0).max(QUANTITY_MAX), z.bigint().min(0n).max(QUANTITY_BIGINT_MAX)]),
   rate: z.union([
     z.strictObject({ unitPrice: price, per: units.optional(), currency }),
     z.strictObject({ packagePrice: price, packageSize: units, currency })

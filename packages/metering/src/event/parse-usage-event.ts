@@ -22,9 +22,9 @@ export type UsageParse =
   | { readonly outcome: 'rejected'; readonly issues: readonly Issue[] }
 
 /**
- * Checks one event, whatever it is, and never throws. Written by hand because every event passes here: some fifty times
- * as fast as the declared schema, which is asked only when the event is refused, for the issues. A property test holds
- * the two equal.
+ * Checks one event, whatever it is, and never throws. Written by hand because every event passes here: the fields cost
+ * a seventh of what the declared schema takes for them, and it is asked only when the event is refused, for the issues.
+ * A property test holds the two equal.
  */
 export function parseUsageEvent(input: unknown): UsageParse {
   try {

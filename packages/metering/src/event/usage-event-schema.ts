@@ -1,12 +1,7 @@
 import type { Issue } from '@enablement/core'
 import { z } from 'zod'
 import { IDENTIFIER_LENGTH_MAX, IDENTIFIER_PATTERN } from './identifier.ts'
-import {
-  PROPERTIES_DEPTH_MAX,
-  PROPERTIES_LENGTH_MAX,
-  PROPERTIES_MEMBERS_MAX,
-  propertiesText
-} from './properties.ts'
+import { PROPERTIES_DEPTH_MAX, PROPERTIES_LENGTH_MAX, PROPERTIES_MEMBERS_MAX, propertiesText } from './properties.ts'
 import { QUANTITY_MAX, USED_AT_LIMIT, USED_AT_MIN } from './usage-event.ts'
 
 /** Own fields looked at; one that brings more is refused before each of them is named. */
@@ -18,7 +13,6 @@ const PATH_LENGTH_MAX = 64
 /** What an identifier of any kind must be. */
 export const identifierSchema: z.ZodType<string> = z
   .string()
-  .min(1)
   .max(IDENTIFIER_LENGTH_MAX)
   .regex(IDENTIFIER_PATTERN, 'must not be blank or hold control characters or lone surrogates')
 

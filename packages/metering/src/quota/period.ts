@@ -19,7 +19,7 @@ export interface PeriodWindow {
 export const NEVER = 8_640_000_000_000_000
 
 /** The window that `now` (epoch milliseconds) falls into. */
-export function windowAt(period: Period, now: number): PeriodWindow {
+function windowAt(period: Period, now: number): PeriodWindow {
   if (period === 'lifetime') return { startsAt: 0, endsAt: NEVER }
   if (period === 'calendar-month-utc') return monthAt(now)
   const startsAt = Math.floor(now / period.everyMs) * period.everyMs
@@ -28,7 +28,8 @@ export function windowAt(period: Period, now: number): PeriodWindow {
 
 /**
  * The window that a counter is in, given the one it was last in. A window lasts until its end even when the store's clock
- * is set back or the limit is given another period meanwhile: leaving it early would hand the quantity out again.
+ * is set back or the limit is given another period meanwhile: leaving it early would hand the quantity out again. A clock
+ * that once ran far ahead therefore withholds the quantity until that window ends; it never gives it twice.
  */
 export function runningWindow(last: PeriodWindow | undefined, period: Period, now: number): PeriodWindow {
   if (last !== undefined && now < last.endsAt && (last.endsAt !== NEVER || period === 'lifetime')) return last
@@ -53,10 +54,7 @@ function monthAt(now: number): PeriodWindow {
   const era = Math.floor(day / ERA_DAYS)
   const dayOfEra = day - era * ERA_DAYS
   const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1_460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / (ERA_DAYS - 1))) /
+    (dayOfEra - Math.floor(dayOfEra / 1_460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / (ERA_DAYS - 1))) /
       365
   )
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))

@@ -1,10 +1,10 @@
 import { hours, type Platform, parseOptions, systemPlatform } from '@enablement/core'
 import { z } from 'zod'
 import { isIdentifier } from '../event/identifier.ts'
-import { QUANTITY_MAX } from '../event/usage-event.ts'
 import { identifierSchema } from '../event/usage-event-schema.ts'
-import { MeteringError, storeFailure } from '../failure/metering-error.ts'
+import { type MeteringError, storeFailure } from '../failure/metering-error.ts'
 import { type MeteringObserver, notify } from '../metering-event.ts'
+import { checkAmount } from './amount.ts'
 import { type Limit, limitSchema } from './limit.ts'
 import type { QuotaAnswer, QuotaStore } from './quota-store.ts'
 
@@ -103,7 +103,10 @@ const optionsSchema: z.ZodType<QuotasOptions> = z.strictObject({
     .array(limitSchema)
     .min(1)
     .max(LIMITS_MAX)
-    .refine((limits) => new Set(limits.map(({ name }) => name)).size === limits.length, 'two limits have the same name'),
+    .refine(
+      (limits) => new Set(limits.map(({ name }) => name)).size === limits.length,
+      'two limits have the same name'
+    ),
   onStoreFailure: z.enum(['refuse', 'allow']),
   idempotencyMs: z.number().int().min(1_000).max(IDEMPOTENCY_MS_MAX).optional(),
   observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').optional(),
@@ -140,7 +143,8 @@ export function createQuotas(options: QuotasOptions): Quotas {
         async consume(amount, consumeOptions) {
           checkAmount(amount)
           // Checked by hand, being on the hot path; the schema is asked only to say what is wrong.
-          if (!isIdentifier(consumeOptions?.idempotencyKey)) parseOptions(consumeSchema, 'quota.consume', consumeOptions)
+          if (!isIdentifier(consumeOptions?.idempotencyKey))
+            parseOptions(consumeSchema, 'quota.consume', consumeOptions)
           if (rule === undefined) return { outcome: 'unknown-limit', limit }
           const { idempotencyKey, signal } = consumeOptions
           const { quantity, period } = rule
@@ -172,14 +176,4 @@ export function createQuotas(options: QuotasOptions): Quotas {
       }
     }
   }
-}
-
-function checkAmount(amount: unknown): void {
-  if (typeof amount === 'number' && Number.isInteger(amount) && amount >= 1 && amount <= QUANTITY_MAX) return
-  const shown = typeof amount === 'number' ? amount : undefined
-  throw new MeteringError(
-    'INVALID_AMOUNT',
-    `an amount to consume must be an integer from 1 to ${QUANTITY_MAX}, not ${shown ?? `a ${typeof amount}`}`,
-    { amount: shown, max: QUANTITY_MAX }
-  )
 }

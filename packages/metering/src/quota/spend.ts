@@ -1,3 +1,4 @@
+import { checkAmount } from './amount.ts'
 import { NEVER, type PeriodWindow, runningWindow } from './period.ts'
 import type { QuotaAnswer, QuotaSpend } from './quota-store.ts'
 
@@ -23,7 +24,8 @@ export interface SpendStep {
 
 /**
  * The decision on one spend, as a step from state to state: the memory and SQL stores run it between their reads and
- * their writes, and `consume.lua` is the same in Lua. `now` is the store's clock.
+ * their writes, and `consume.lua` is the same in Lua. `now` is the store's clock. Throws
+ * `INVALID_AMOUNT`, although callers have checked: a store may be called by anyone.
  */
 export function decideSpend(
   spend: QuotaSpend,
@@ -32,6 +34,7 @@ export function decideSpend(
   remembered: RememberedSpend | undefined
 ): SpendStep {
   const { amount, quantity, period, idempotencyMs } = spend
+  checkAmount(amount)
   if (remembered !== undefined && now < remembered.expiresAt) {
     if (remembered.amount !== amount) {
       return { answer: { outcome: 'conflict', firstAmount: remembered.amount } }

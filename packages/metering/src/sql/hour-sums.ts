@@ -44,9 +44,7 @@ export function hourSums(entries: readonly UsageEntry[]): readonly HourSum[] {
 /** Orders by identity. */
 export function compareEntries(a: UsageEntry, b: UsageEntry): number {
   return (
-    compare(a.tenant, b.tenant) ||
-    compare(a.subscription, b.subscription) ||
-    compare(a.transactionId, b.transactionId)
+    compare(a.tenant, b.tenant) || compare(a.subscription, b.subscription) || compare(a.transactionId, b.transactionId)
   )
 }
 

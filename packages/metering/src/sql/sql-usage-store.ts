@@ -1,6 +1,15 @@
 import { parseOptions } from '@enablement/core'
 import type { AuditDraft, AuditLog } from '@enablement/core/audit'
-import { execute, integerOf, rows, type Sql, type SqlDatabase, type SqlRow, type SqlValue, textOf } from '@enablement/core/sql'
+import {
+  execute,
+  integerOf,
+  rows,
+  type Sql,
+  type SqlDatabase,
+  type SqlRow,
+  type SqlValue,
+  textOf
+} from '@enablement/core/sql'
 import { z } from 'zod'
 import { type DedupVerdict, type FirstReceipt, identityKey, judgeRepeat } from '../dedup/dedup.ts'
 import { METRICS_MAX, rangeParts, type TotalsQuery, type UsageTotal } from '../usage/totals.ts'
@@ -19,7 +28,10 @@ export interface SqlUsageStoreOptions {
 
 const optionsSchema: z.ZodType<SqlUsageStoreOptions> = z.strictObject({
   audit: z
-    .custom<AuditLog>((value) => typeof value === 'object' && value !== null && 'append' in value, 'must be an audit log')
+    .custom<AuditLog>(
+      (value) => typeof value === 'object' && value !== null && 'append' in value,
+      'must be an audit log'
+    )
     .optional()
 })
 
@@ -28,8 +40,7 @@ export function sqlUsageStore(db: SqlDatabase, options: SqlUsageStoreOptions = {
   const { audit } = parseOptions(optionsSchema, 'sqlUsageStore', options)
   return {
     supports: { durable: db.supports.durable },
-    record: (entries, { signal } = {}) =>
-      db.run(() => record(entries, audit), signal === undefined ? {} : { signal }),
+    record: (entries, { signal } = {}) => db.run(() => record(entries, audit), signal === undefined ? {} : { signal }),
     async totals(query, { signal } = {}) {
       const found = await db.run(() => totals(query), signal === undefined ? {} : { signal })
       // Sorted here: databases sort text by their own collations.
@@ -169,17 +180,17 @@ function totalOf(row: SqlRow): UsageTotal {
   return { metric: textOf(row, 'metric'), quantity, events: integerOf(row, 'events') }
 }
 
+/** The subscription is a detail and not in the subject: both ids at their longest would exceed an entry's name. */
 function evidence(entry: UsageEntry, verdict: DedupVerdict): AuditDraft[] {
   const { tenant, subscription, transactionId, metric, quantity, at, payloadHash } = entry
   if (verdict.outcome === 'duplicate') return []
-  const action = verdict.outcome === 'new' ? 'usage.recorded' : 'usage.conflicted'
   return [
     {
       tenant,
       actor: 'system:metering',
-      action,
-      subject: `usage:${subscription}/${transactionId}`,
-      detail: { metric, quantity, at, payloadHash }
+      action: verdict.outcome === 'new' ? 'usage.recorded' : 'usage.conflicted',
+      subject: `usage:${transactionId}`,
+      detail: { subscription, metric, quantity, at, payloadHash }
     }
   ]
 }

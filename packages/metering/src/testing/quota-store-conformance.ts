@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { isSuiteError } from '@enablement/core'
 import type { ConformanceKit } from '@enablement/core/testing'
 import { QUANTITY_MAX } from '../event/usage-event.ts'
 import type { Period } from '../quota/period.ts'
 import type { QuotaAnswer, QuotaSpend, QuotaStore } from '../quota/quota-store.ts'
+import { widestIdentifier } from './widest-identifier.ts'
 
 /** A fresh quota store under examination. */
 export interface QuotaStoreSubject extends AsyncDisposable {
@@ -28,7 +30,9 @@ const START_AT = Date.UTC(2040, 1, 29, 10)
 
 /** Runs `body` on a fresh subject whose clock shows `START_AT`. `consume` fills in what the case does not care about. */
 function exam(
-  body: (subject: QuotaStoreSubject & { consume: (spend: Partial<QuotaSpend>) => Promise<QuotaAnswer> }) => Promise<void>
+  body: (
+    subject: QuotaStoreSubject & { consume: (spend: Partial<QuotaSpend>) => Promise<QuotaAnswer> }
+  ) => Promise<void>
 ): (create: CreateQuotaStore) => Promise<void> {
   return async (create) => {
     await using subject = await create()
@@ -152,10 +156,33 @@ export const quotaStoreConformance: ConformanceKit<CreateQuotaStore, never> = {
         }
         assert.deepEqual(await consume({ amount: 9, limit: 'other', idempotencyKey: 'call' }), consumed(1))
         assert.deepEqual(await consume({ amount: 9, limit: 'units.a', idempotencyKey: 'call' }), consumed(1))
+        // Pairs that are one text when the parts are joined, whatever joins them.
+        for (const joint of [':', '/', ',', '","', '|', '%3A']) {
+          assert.equal(replayedOf(await consume({ subject: `a${joint}b`, idempotencyKey: 'c' })), false)
+          assert.equal(replayedOf(await consume({ subject: 'a', quantity: 99, idempotencyKey: `b${joint}c` })), false)
+        }
         for (const idempotencyKey of names) {
           assert.equal(replayedOf(await consume({ quantity: 99, idempotencyKey })), false)
           assert.equal(replayedOf(await consume({ quantity: 99, idempotencyKey })), true)
         }
+      })
+    },
+    {
+      name: 'takes identifiers of the greatest length and width together',
+      run: exam(async ({ consume, tenant }) => {
+        const long = {
+          tenant: `${tenant}${widestIdentifier(7)}`.slice(0, 255),
+          limit: 'x'.repeat(64),
+          subject: widestIdentifier(11),
+          idempotencyKey: widestIdentifier(13)
+        }
+        assert.equal(replayedOf(await consume(long)), false)
+        assert.equal(replayedOf(await consume(long)), true)
+        const colons = ':'.repeat(255)
+        assert.equal(
+          replayedOf(await consume({ ...long, tenant: `${tenant}${colons}`.slice(0, 255), subject: colons })),
+          false
+        )
       })
     },
     {
@@ -262,6 +289,15 @@ export const quotaStoreConformance: ConformanceKit<CreateQuotaStore, never> = {
         assert.deepEqual(await consume({ quantity: 5 }), refused(0))
         assert.deepEqual(await consume({ quantity: 9 }), consumed(0))
         assert.deepEqual(await consume({ quantity: 12 }), consumed(2))
+      })
+    },
+    {
+      name: 'throws an error of the suite for an impossible amount, and changes nothing',
+      run: exam(async ({ consume }) => {
+        for (const amount of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, QUANTITY_MAX + 1]) {
+          await assert.rejects(consume({ amount, idempotencyKey: 'call' }), (error) => isSuiteError(error), `${amount}`)
+        }
+        assert.deepEqual(await consume({ amount: 1, idempotencyKey: 'call' }), consumed(9))
       })
     },
     {

@@ -6,6 +6,7 @@ import { payloadHash } from '../event/payload-hash.ts'
 import { QUANTITY_MAX, type UsageEvent } from '../event/usage-event.ts'
 import type { UsageTotal } from '../usage/totals.ts'
 import type { UsageEntry, UsageStore } from '../usage/usage-store.ts'
+import { widestIdentifier } from './widest-identifier.ts'
 
 /** A fresh usage store under examination. */
 export interface UsageStoreSubject extends AsyncDisposable {
@@ -21,9 +22,9 @@ const HOUR_MS = 3_600_000
 const AT = Date.UTC(2026, 0, 15, 10, 30)
 
 interface Exam extends UsageStoreSubject {
-  entry(event: Partial<UsageEvent> & { readonly receivedAt?: number }): UsageEntry
-  record(...entries: readonly UsageEntry[]): Promise<readonly DedupVerdict[]>
-  totals(from: number, to: number, metric?: string): Promise<readonly UsageTotal[]>
+  readonly entry: (event: Partial<UsageEvent> & { readonly receivedAt?: number }) => UsageEntry
+  readonly record: (...entries: readonly UsageEntry[]) => Promise<readonly DedupVerdict[]>
+  readonly totals: (from: number, to: number, metric?: string) => Promise<readonly UsageTotal[]>
 }
 
 function exam(body: (exam: Exam) => Promise<void>): (create: CreateUsageStore) => Promise<void> {
@@ -51,6 +52,13 @@ function exam(body: (exam: Exam) => Promise<void>): (create: CreateUsageStore) =
       totals: (from, to, metric) => store.totals({ tenant, subscription: 'sub', from, to, metric })
     })
   }
+}
+
+const LONGEST = {
+  tenant: widestIdentifier(7),
+  subscription: widestIdentifier(11),
+  transactionId: widestIdentifier(13),
+  metric: widestIdentifier(17)
 }
 
 const fresh: DedupVerdict = { outcome: 'new' }
@@ -96,7 +104,9 @@ export const usageStoreConformance: ConformanceKit<CreateUsageStore, never> = {
       run: exam(async ({ entry, record, totals }) => {
         let known = 0
         for (const size of [0, 1, 3, 5, 63, 85, 256]) {
-          const entries = Array.from({ length: size }, (_, at) => entry({ transactionId: `t${at}`, metric: `m${at % 3}` }))
+          const entries = Array.from({ length: size }, (_, at) =>
+            entry({ transactionId: `t${at}`, metric: `m${at % 3}` })
+          )
           const verdicts = await record(...entries)
           assert.deepEqual(
             verdicts.map(({ outcome }) => outcome),
@@ -119,10 +129,29 @@ export const usageStoreConformance: ConformanceKit<CreateUsageStore, never> = {
           entry({ tenant: `${tenant}${one}`.slice(-255) }),
           ...names.map((other) => entry({ subscription: one, transactionId: other }))
         ])
+        // Pairs that are one text when the parts are joined, whatever joins them.
+        for (const joint of [':', '/', ',', '","', '|', '%3A']) {
+          entries.push(
+            entry({ subscription: `a${joint}b`, transactionId: 'c' }),
+            entry({ subscription: 'a', transactionId: `b${joint}c` })
+          )
+        }
         assert.deepEqual(
           await record(...entries),
           entries.map(() => fresh)
         )
+      })
+    },
+    {
+      name: 'takes identifiers of the greatest length and width together',
+      run: exam(async ({ entry, record, store, tenant: own }) => {
+        const { subscription, transactionId, metric } = LONGEST
+        const tenant = `${own}${LONGEST.tenant}`.slice(0, 255)
+        const long = entry({ tenant, subscription, transactionId, metric, quantity: 3 })
+        assert.deepEqual((await record(long, entry({}))).length, 2)
+        assert.deepEqual(await store.totals({ tenant, subscription, from: AT, to: AT + 1 }), [
+          { metric, quantity: 3n, events: 1 }
+        ])
       })
     },
     {

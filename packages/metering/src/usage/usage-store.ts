@@ -30,10 +30,7 @@ export interface UsageStore {
     options?: { readonly signal?: AbortSignal | undefined }
   ): Promise<readonly DedupVerdict[]>
   /** The totals per metric, by name in code unit order, at most `METRICS_MAX` of them and one more. */
-  totals(
-    query: TotalsQuery,
-    options?: { readonly signal?: AbortSignal | undefined }
-  ): Promise<readonly UsageTotal[]>
+  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly UsageTotal[]>
 }
 
 /** Entries that one unit takes: the writer is held for a few milliseconds at most. */

@@ -1,7 +1,6 @@
-import { conformanceTests, virtualClock } from '@enablement/core/testing'
+import { conformanceTests, seededRandom, virtualClock } from '@enablement/core/testing'
 import { memoryQuotaStore, memoryUsageStore } from '@enablement/metering/memory'
 import { quotaStoreConformance, usageStoreConformance } from '@enablement/metering/testing'
-import { seededRandom } from '@enablement/core/testing'
 import { describe, it } from 'vitest'
 
 describe('the memory quota store', () => {

@@ -10,23 +10,35 @@ import { histories, playAtOnce, playInOrder } from './reference-quota.ts'
 const scale = process.env['SOAK'] === '1' ? 50 : 1
 
 describe('quota stores against the reference', () => {
-  test.prop([histories], { numRuns: 300 * scale })('the memory store answers as the reference does', async (history) => {
-    const clock = virtualClock()
-    const store = memoryQuotaStore({ platform: { clock, random: seededRandom(1) } })
-    await playInOrder(store, clock, 'org', history)
-  }, 600_000)
+  test.prop([histories], { numRuns: 300 * scale })(
+    'the memory store answers as the reference does',
+    async (history) => {
+      const clock = virtualClock()
+      const store = memoryQuotaStore({ platform: { clock, random: seededRandom(1) } })
+      await playInOrder(store, clock, 'org', history)
+    },
+    600_000
+  )
 
-  test.prop([histories], { numRuns: 100 * scale })('the SQL store answers as the reference does', async (history) => {
-    const clock = virtualClock()
-    await using disk = sqliteDatabase({ path: ':memory:' })
-    const db = withStoreClock(disk, clock)
-    await migrate(db, [meteringSchema])
-    await playInOrder(sqlQuotaStore(db), clock, 'org', history)
-  }, 600_000)
+  test.prop([histories], { numRuns: 100 * scale })(
+    'the SQL store answers as the reference does',
+    async (history) => {
+      const clock = virtualClock()
+      await using disk = sqliteDatabase({ path: ':memory:' })
+      const db = withStoreClock(disk, clock)
+      await migrate(db, [meteringSchema])
+      await playInOrder(sqlQuotaStore(db), clock, 'org', history)
+    },
+    600_000
+  )
 
-  test.prop([histories], { numRuns: 100 * scale })('the invariants for any order hold for the reference too', async (history) => {
-    const clock = virtualClock()
-    const store = memoryQuotaStore({ platform: { clock, random: seededRandom(1) } })
-    await playAtOnce(store, clock, 'org', history)
-  }, 600_000)
+  test.prop([histories], { numRuns: 100 * scale })(
+    'the invariants for any order hold for the reference too',
+    async (history) => {
+      const clock = virtualClock()
+      const store = memoryQuotaStore({ platform: { clock, random: seededRandom(1) } })
+      await playAtOnce(store, clock, 'org', history)
+    },
+    600_000
+  )
 })

@@ -1,4 +1,4 @@
-import { virtualClock } from '@enablement/core/testing'
+import type { virtualClock } from '@enablement/core/testing'
 import type { Period, QuotaAnswer, QuotaSpend, QuotaStore } from '@enablement/metering'
 import { fc } from '@fast-check/vitest'
 import { expect } from 'vitest'
@@ -79,14 +79,16 @@ export async function playInOrder(
     now += passMs
     clock.jumpWallTo(now)
     const sent = [...calls, ...resent.flatMap((at) => calls[at] ?? [])]
-    const spends = sent.map(({ rule, subject, amount, key }): QuotaSpend => ({
-      tenant,
-      ...(RULES[rule] as (typeof RULES)[number]),
-      subject,
-      amount,
-      idempotencyKey: `key-${key}`,
-      idempotencyMs: 7_200_000
-    }))
+    const spends = sent.map(
+      ({ rule, subject, amount, key }): QuotaSpend => ({
+        tenant,
+        ...(RULES[rule] as (typeof RULES)[number]),
+        subject,
+        amount,
+        idempotencyKey: `key-${key}`,
+        idempotencyMs: 7_200_000
+      })
+    )
     const answers = await Promise.all(spends.map((spend) => store.consume(spend)))
     expect(answers).toEqual(spends.map((spend) => reference(spend, now)))
   }

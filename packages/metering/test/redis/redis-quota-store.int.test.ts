@@ -1,6 +1,6 @@
 import { clusterSettings, hashTagged, redisSettings } from '@enablement/core/redis'
 import { conformanceTests, virtualClock } from '@enablement/core/testing'
-import type { QuotaSpend } from '@enablement/metering'
+import { createQuotas, type QuotaSpend } from '@enablement/metering'
 import { redisQuotaStore } from '@enablement/metering/redis'
 import { quotaStoreConformance, redisQuotaStoreOnClock } from '@enablement/metering/testing'
 import { fc, test } from '@fast-check/vitest'
@@ -49,24 +49,50 @@ describe.each([
   }
   for (const { name, run } of conformanceTests(quotaStoreConformance, { create, supports: {} })) it(name, run)
 
-  test.prop([histories], { numRuns: 60 * scale })('answers as the reference does', async (history) => {
-    const clock = virtualClock()
-    await playInOrder(redisQuotaStoreOnClock(client, clock), clock, freshTenant(), history)
-  }, 600_000)
+  test.prop([histories], { numRuns: 60 * scale })(
+    'answers as the reference does',
+    async (history) => {
+      const clock = virtualClock()
+      await playInOrder(redisQuotaStoreOnClock(client, clock), clock, freshTenant(), history)
+    },
+    600_000
+  )
 
-  test.prop([histories], { numRuns: 20 * scale })('never oversells to several connections', async (history) => {
-    const clock = virtualClock()
-    const stores = [client, ...others].map((one) => redisQuotaStoreOnClock(one, clock))
-    let calls = 0
-    const spread = {
-      supports: { durable: 'none', shared: true } as const,
-      consume: (spend: QuotaSpend) => {
-        calls += 1
-        return (stores[calls % stores.length] as (typeof stores)[number]).consume(spend)
+  test.prop([histories], { numRuns: 20 * scale })(
+    'never oversells to several connections',
+    async (history) => {
+      const clock = virtualClock()
+      const stores = [client, ...others].map((one) => redisQuotaStoreOnClock(one, clock))
+      let calls = 0
+      const spread = {
+        supports: { durable: 'none', shared: true } as const,
+        consume: (spend: QuotaSpend) => {
+          calls += 1
+          return (stores[calls % stores.length] as (typeof stores)[number]).consume(spend)
+        }
       }
-    }
-    await playAtOnce(spread, clock, freshTenant(), history)
-  }, 600_000)
+      await playAtOnce(spread, clock, freshTenant(), history)
+    },
+    600_000
+  )
+
+  it.each([
+    ['refuse', false],
+    ['allow', true]
+  ] as const)('is unavailable when the connection is gone, and %s means that', async (onStoreFailure, allowed) => {
+    const gone = connect()
+    const store = redisQuotaStore(gone)
+    await store.checkServer()
+    const limits = [{ name: 'units', quantity: 10, period: 'lifetime' as const }]
+    const units = createQuotas({ store, limits, onStoreFailure }).bind({ tenant: freshTenant(), limit: 'units' })
+    expect(await units.consume(1, { idempotencyKey: 'call' })).toMatchObject({ outcome: 'consumed', remaining: 9 })
+    gone.disconnect()
+    expect(await units.consume(1, { idempotencyKey: 'other' })).toMatchObject({
+      outcome: 'unavailable',
+      allowed,
+      error: { code: 'STORE_FAILED', detail: { reason: 'STORE_UNAVAILABLE' } }
+    })
+  })
 
   it('takes its windows from the clock of the server', async () => {
     const tenant = freshTenant()
@@ -119,12 +145,11 @@ describe.each([
     expect(await client.hget(counter, 'used')).toBe('0')
   })
 
-  test.prop([fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }), fc.string({ minLength: 1 })], { numRuns: 50 })(
-    'takes any tenant and subject into one slot',
-    async (name, subject) => {
-      const tenant = `${freshTenant()}${name}`
-      const answer = await redisQuotaStore(client).consume(spendOf(tenant, { subject }))
-      expect(answer).toMatchObject({ outcome: 'consumed', remaining: 9 })
-    }
-  )
+  test.prop([fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }), fc.string({ minLength: 1 })], {
+    numRuns: 50
+  })('takes any tenant and subject into one slot', async (name, subject) => {
+    const tenant = `${freshTenant()}${name}`
+    const answer = await redisQuotaStore(client).consume(spendOf(tenant, { subject }))
+    expect(answer).toMatchObject({ outcome: 'consumed', remaining: 9 })
+  })
 })

@@ -39,10 +39,14 @@ describe('the SQL quota store on Postgres', () => {
   }
   for (const { name, run } of conformanceTests(quotaStoreConformance, { create, supports: {} })) it(name, run)
 
-  test.prop([histories], { numRuns: 25 * scale })('never oversells, in whichever order calls are served', async (history) => {
-    const { store, clock, tenant } = await create()
-    await playAtOnce(store, clock, tenant, history)
-  }, 600_000)
+  test.prop([histories], { numRuns: 25 * scale })(
+    'never oversells, in whichever order calls are served',
+    async (history) => {
+      const { store, clock, tenant } = await create()
+      await playAtOnce(store, clock, tenant, history)
+    },
+    600_000
+  )
 
   it('takes its windows from the clock of the database', async () => {
     const answer = await sqlQuotaStore(database).consume({

@@ -5,7 +5,7 @@ import { type ApprovalPolicy, policySchema } from '../policy/policy.ts'
 import { isStandardSchema, pathOf, type StandardSchema } from './standard-schema.ts'
 
 /** Something an agent may only do when a human says yes: its name, the shape of its detail, and who is asked. */
-export interface Action<Detail = unknown, Input = unknown> {
+export interface Action<Detail = unknown, Input = Detail> {
   /** Dotted, such as `payments.refund`. */
   readonly name: string
   /** What the detail must be. Its output is what is stored, shown, hashed and handed to the effect. */
@@ -33,6 +33,11 @@ const actionSchema = z.strictObject({
 export function defineAction<Detail, Input = Detail>(definition: Action<Detail, Input>): Action<Detail, Input> {
   const { name, policy } = parseOptions(actionSchema, 'defineAction', definition)
   return Object.freeze({ name, detail: definition.detail, policy })
+}
+
+/** Whether `value` is what `defineAction` returns, or at least would. */
+export function isAction(value: unknown): value is Action {
+  return actionSchema.safeParse(value).success
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Clock } from '@enablement/core'
 
 /** An attempt took longer than it may. What it was about may have happened. */
-export class AttemptTimedOut extends Error {
+class AttemptTimedOut extends Error {
   override readonly name = 'AttemptTimedOut'
 }
 

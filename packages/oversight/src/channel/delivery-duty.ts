@@ -2,12 +2,15 @@ import type { Platform, Verdict } from '@enablement/core'
 import type { Duty, DutyRun } from '@enablement/core/schedule'
 import type { ApproverDirectory } from '../directory/approver-directory.ts'
 import type { OversightEvent } from '../evidence/event.ts'
-import type { ClaimedDelivery, OversightStore } from '../oversight-store.ts'
-import { verdictOf } from '../request/request.ts'
+import type { OversightStore } from '../oversight-store.ts'
+import type { Delivery } from '../request/delivery.ts'
+import { type RequestRecord, verdictOf } from '../request/request.ts'
 import type { Transitions } from '../request/transitions.ts'
 import { withinTime } from './attempt.ts'
 import type { Addressee, Channel, Invitation } from './channel.ts'
-import { type DeliveryResult, recordDelivery } from './delivery.ts'
+import { type DeliveryResult, recordDelivery } from './delivery-result.ts'
+
+const NAME = 'oversight.delivery'
 
 /** Messages that one run sends at the same time: a provider's burst limit is met sooner than a socket limit. */
 const BATCH = 16
@@ -25,7 +28,7 @@ const RETRY_MS = 1_000
 const RECEIPT_LENGTH_MAX = 1_024
 const REASON_LENGTH_MAX = 500
 
-export interface DeliveryDutyOptions {
+interface DeliveryDutyOptions {
   readonly store: OversightStore
   readonly transitions: Transitions
   readonly channels: { readonly [name: string]: Channel }
@@ -38,28 +41,41 @@ export interface DeliveryDutyOptions {
 
 /** Sends what the outbox holds and commits what became of it. */
 export function deliveryDuty(options: DeliveryDutyOptions): Duty {
-  const { store, attemptMs } = options
+  const { store, emit, attemptMs } = options
   return {
-    name: 'oversight.delivery',
+    name: NAME,
     async run({ signal }): Promise<DutyRun> {
       signal.throwIfAborted()
       const claimed = await store.claimDeliveries({ limit: BATCH, leaseMs: attemptMs + LEASE_MARGIN_MS })
+      let failures = 0
+      let failure: unknown
       // What was claimed is carried through even if the worker closes meanwhile: the attempt's time bounds it.
-      const results = await Promise.allSettled(claimed.map((delivery) => deliver(options, delivery)))
-      const lost = results.find(({ status }) => status === 'rejected')
-      // Its result could not be committed: the message goes out again when the lease ends.
-      if (lost?.status === 'rejected') throw lost.reason
+      const deliverOne = async (delivery: Delivery): Promise<void> => {
+        try {
+          await deliver(options, delivery)
+        } catch (error) {
+          // Not read, or its result not committed: it is due again when the lease ends.
+          failures += 1
+          failure = error
+          emit({ type: 'duty.failed', duty: NAME, requestId: delivery.requestId, error })
+        }
+      }
+      await Promise.all(claimed.map(deliverOne))
+      if (failures > 0 && failures === claimed.length) throw failure
       return { handled: claimed.length }
     }
   }
 }
 
-async function deliver(options: DeliveryDutyOptions, claimed: ClaimedDelivery): Promise<void> {
-  const { transitions, platform, emit, attemptMs } = options
-  const { id, requestId, channel, attempts } = claimed.delivery
+async function deliver(options: DeliveryDutyOptions, delivery: Delivery): Promise<void> {
+  const { store, transitions, platform, emit, attemptMs } = options
+  const { id, requestId, kind, channel, attempts } = delivery
+  const request = await store.find(requestId)
+  // Settled since it was claimed: the invitation has been called off.
+  if (request === undefined || (kind === 'invitation' && request.status !== 'pending')) return
   let result: DeliveryResult
   try {
-    result = await withinTime(platform.clock, attemptMs, (signal) => attempt(options, claimed, signal))
+    result = await withinTime(platform.clock, attemptMs, (signal) => attempt(options, { delivery, request }, signal))
   } catch (error) {
     emit({ type: 'delivery.failed', requestId, deliveryId: id, channel, error })
     const pauseMs = RETRY_MS * 2 ** (attempts - 1)
@@ -72,7 +88,7 @@ async function deliver(options: DeliveryDutyOptions, claimed: ClaimedDelivery): 
 
 async function attempt(
   { channels, directory }: DeliveryDutyOptions,
-  { delivery, request }: ClaimedDelivery,
+  { delivery, request }: { readonly delivery: Delivery; readonly request: RequestRecord },
   signal: AbortSignal
 ): Promise<DeliveryResult> {
   const channel = channels[delivery.channel]

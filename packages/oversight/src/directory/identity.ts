@@ -30,13 +30,20 @@ export const keySchema = z
   .max(256)
   .refine((value) => PRINTABLE.test(value), 'must be printable text without space at either end')
 
-/** Text for people, of at most `lengthMax` characters. NUL and lone surrogates cannot be stored. */
+/** Controls that reorder the text around them: what an approver reads would not be what was written. */
+const REORDERING = /[\u202a-\u202e\u2066-\u2069]/
+
+/**
+ * Text for people, of at most `lengthMax` characters. NUL and lone surrogates cannot be stored, and text that shows as
+ * something else must not be decided on.
+ */
 export const proseSchema = (lengthMax: number): z.ZodType<string> =>
   z
     .string()
     .max(lengthMax)
     .refine((value) => value.trim() !== '', 'must not be blank')
     .refine((value) => value.isWellFormed() && !value.includes('\0'), 'must be well-formed text')
+    .refine((value) => !REORDERING.test(value), 'must not reorder the text around it')
 
 /**
  * Whether two names may stand for the same principal. Used where a match forbids something, so it errs towards a match:

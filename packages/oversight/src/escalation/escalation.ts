@@ -1,25 +1,14 @@
-import { type Delivery, invitationOf } from '../channel/delivery.ts'
-import { mayBeSamePrincipal } from '../directory/identity.ts'
 import type { Fact, TierSilence } from '../evidence/fact.ts'
-import type { Tier } from '../policy/policy.ts'
+import { eligibleApprovers } from '../policy/eligibility.ts'
+import { type Delivery, invitationOf } from '../request/delivery.ts'
+import type { Dossier } from '../request/dossier.ts'
 import { nextDueAt, type RequestRecord, SYSTEM_ESCALATION } from '../request/request.ts'
 import { isOverdue, settle, timeOut } from '../request/settlement.ts'
-import type { Dossier, Step } from '../request/step.ts'
+import type { Step } from '../request/step.ts'
 
 /** What an escalation did to a request. */
-export interface Escalated {
+interface Escalated {
   readonly outcome: 'asked' | 'exhausted' | 'timed-out' | 'started-late' | 'not-due'
-}
-
-/**
- * The people of a tier who may decide on this request: not the agent that asks, nor the human behind it. A policy that
- * names them may be shared by many requesters, so this is judged for each request.
- */
-export function eligibleApprovers(tier: Tier, { requestedBy }: Pick<RequestRecord, 'requestedBy'>): readonly string[] {
-  const { agent, onBehalfOf } = requestedBy
-  const asks = (approver: string): boolean =>
-    mayBeSamePrincipal(approver, agent) || (onBehalfOf !== undefined && mayBeSamePrincipal(approver, onBehalfOf))
-  return tier.approvers.filter((approver) => !asks(approver))
 }
 
 /** Opens a request: asks the first tier that has anyone to ask. `request` is as the caller wants it, before any tier. */
@@ -89,7 +78,7 @@ function ask(dossier: Dossier, from: number, now: number): Step<Escalated> & { r
 /** The final action, when the chain has come to its end without a decision. */
 function exhaust(dossier: Dossier, now: number): Step<Escalated> & { readonly request: RequestRecord } {
   const { request } = dossier
-  const explanation = explain(request, now)
+  const explanation = explain(dossier, now)
   const answer = { outcome: 'exhausted' } as const
   if (request.policy.onExhausted === 'queue') {
     return {
@@ -103,7 +92,11 @@ function exhaust(dossier: Dossier, now: number): Step<Escalated> & { readonly re
   return { ...settle(dossier, { status: 'denied', by: SYSTEM_ESCALATION, reason: explanation, fact }, now), answer }
 }
 
-function explain({ policy, openedAt }: RequestRecord, now: number): string {
-  const count = policy.tiers.length
-  return `nobody decided within ${now - openedAt} ms: ${count === 1 ? 'the only tier' : `all ${count} tiers`} of approvers passed without a decision`
+/** What the agent is told, and whoever reads the record: nobody said no, and how many of those asked could be reached. */
+function explain({ request, deliveries }: Dossier, now: number): string {
+  const invitations = deliveries.filter(({ kind }) => kind === 'invitation')
+  const asked = new Set(invitations.map(({ approver }) => approver))
+  if (asked.size === 0) return 'nobody may decide: the policy names only those who ask'
+  const reached = new Set(invitations.filter(({ state }) => state === 'delivered').map(({ approver }) => approver))
+  return `nobody decided within ${now - request.openedAt} ms: ${reached.size} of ${asked.size} approvers were reached`
 }

@@ -1,6 +1,5 @@
 import type { JsonObject, JsonValue, Requester } from '@enablement/core'
 import type { AuditDraft } from '@enablement/core/audit'
-import type { RequestRecord } from '../request/request.ts'
 
 /**
  * Something that happened to a request. Every fact is committed to the audit log in the unit that made it true, then
@@ -76,8 +75,16 @@ export type Fact =
 /** Why a tier did not decide: someone was invited and said nothing, or nobody could be invited. */
 export type TierSilence = 'silent' | 'unreachable'
 
+/** The part of a request that its evidence names. */
+interface Concerned {
+  readonly id: string
+  readonly tenant: string
+  readonly action: string
+  readonly requestedBy: Requester
+}
+
 /** The fact as a draft for the audit log. Summary and detail of the request stay out: the hash stands for them. */
-export function evidenceOf(request: RequestRecord, fact: Fact): AuditDraft {
+export function evidenceOf(request: Concerned, fact: Fact): AuditDraft {
   const { type, ...detail } = fact
   return {
     tenant: request.tenant,
@@ -88,7 +95,7 @@ export function evidenceOf(request: RequestRecord, fact: Fact): AuditDraft {
   }
 }
 
-function actorOf(request: RequestRecord, fact: Fact): string {
+function actorOf(request: Concerned, fact: Fact): string {
   switch (fact.type) {
     case 'request.opened':
       return `agent:${request.requestedBy.agent}`

@@ -7,8 +7,9 @@ import {
   type Platform,
   sleep
 } from '@enablement/core'
-import { OversightError } from '../oversight-error.ts'
-import type { Dossier, Step } from '../request/step.ts'
+import { keptReason, OversightError } from '../oversight-error.ts'
+import type { Dossier } from '../request/dossier.ts'
+import type { Step } from '../request/step.ts'
 import type { Transitions } from '../request/transitions.ts'
 import { abandon, claim, finish, release, renew } from './execution.ts'
 
@@ -30,7 +31,7 @@ export type Executed<Result extends JsonValue> =
   | Exclude<Execution<Result>, { readonly outcome: 'in-doubt' }>
   | { readonly outcome: 'in-doubt'; readonly since: number; readonly cause?: unknown }
 
-export interface ExecutorOptions {
+interface ExecutorOptions {
   readonly transitions: Transitions
   readonly platform: Platform
   readonly nextId: () => string
@@ -87,7 +88,7 @@ export async function execute<Detail, Result extends JsonValue>(
     } catch (cause) {
       if (isSuiteError(cause, 'NO_EFFECT')) {
         const { reason } = cause.detail as { readonly reason: string }
-        await report((dossier) => release(dossier, { fence, reason }))
+        await report((dossier) => release(dossier, { fence, reason: keptReason(reason) }))
         throw cause
       }
       const { since } = await report((dossier, now) => abandon(dossier, { fence }, now))

@@ -1,30 +1,12 @@
 import { argumentHash } from '../action/argument-hash.ts'
 import type { Fact } from '../evidence/fact.ts'
 import { OversightError } from '../oversight-error.ts'
+import type { Dossier } from '../request/dossier.ts'
 import type { RequestRecord } from '../request/request.ts'
-import type { Dossier, Step } from '../request/step.ts'
-
-/**
- * How far the effect of a request has got. `fence` counts the claims. `since` is when the state began, by the store's
- * clock.
- */
-export type ExecutionRecord =
-  /** Never claimed, or every effect so far said that it had none. */
-  | { readonly state: 'idle'; readonly fence: number }
-  | {
-      readonly state: 'running'
-      readonly fence: number
-      /** Names the call that holds it, so that a claim whose reply was lost is recognised. */
-      readonly claimId: string
-      readonly since: number
-      readonly leaseUntil: number
-    }
-  /** `result` is the JSON text of what the effect returned. */
-  | { readonly state: 'executed'; readonly fence: number; readonly since: number; readonly result: string }
-  | { readonly state: 'in-doubt'; readonly fence: number; readonly since: number }
+import type { Step } from '../request/step.ts'
 
 /** What a claim finds. */
-export type Claimed =
+type Claimed =
   | { readonly outcome: 'claimed'; readonly fence: number; readonly request: RequestRecord }
   | { readonly outcome: 'replayed'; readonly result: string }
   | { readonly outcome: 'in-doubt'; readonly since: number }

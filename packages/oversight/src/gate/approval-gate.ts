@@ -1,7 +1,7 @@
 import type { ApprovalAsk, ApprovalGate, Execution, JsonValue } from '@enablement/core'
 
 /** The calls of oversight that the gate is made of, by the action's name instead of its definition. */
-export interface GateCalls {
+interface GateCalls {
   open(ask: ApprovalAsk): Promise<{ readonly id: string }>
   settled: ApprovalGate['settled']
   execute: ApprovalGate['execute']

@@ -1,7 +1,8 @@
 import type { Verdict } from '@enablement/core'
+import type { Dossier } from './dossier.ts'
 import { verdictOf } from './request.ts'
 import { isOverdue, settle, timeOut } from './settlement.ts'
-import type { Dossier, Step } from './step.ts'
+import type { Step } from './step.ts'
 
 /** What became of a cancellation. */
 export type Cancelled =

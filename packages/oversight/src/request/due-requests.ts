@@ -15,6 +15,9 @@ export interface DueRequests {
 /** Requests that one run looks at: it ends, and hears of a closing worker, after these. */
 const BATCH = 64
 
+/** Requests that may fail before a run gives up looking behind them: far more than a store that is whole ever holds. */
+const FAILED_MAX = 16 * BATCH
+
 /** Units under way at the same time: enough for SQLite to commit together, few enough for a small Postgres pool. */
 const CONCURRENCY = 16
 
@@ -36,7 +39,6 @@ export async function eachDue(
   do {
     signal.throwIfAborted()
     candidates = shuffled(await store.due(kind, { limit: BATCH, skip: failed }), random)
-    const failedBefore = failed.length
     const queue = candidates.values()
     const takeOneByOne = async (): Promise<void> => {
       for (const requestId of queue) {
@@ -51,10 +53,9 @@ export async function eachDue(
       }
     }
     await Promise.all(Array.from({ length: CONCURRENCY }, takeOneByOne))
-    // A batch in which nothing but failures was found may hide others behind it: look once more, without them.
-    if (handled > 0 || failed.length === failedBefore) break
-  } while (failed.length < BATCH && candidates.length === BATCH)
-  if (handled === 0 && failure !== undefined) throw failure
+    // A full batch in which nothing was done may hide others behind it: look once more, without those that failed.
+  } while (handled === 0 && candidates.length === BATCH && failed.length > 0 && failed.length < FAILED_MAX)
+  if (handled === 0 && failure !== undefined) throw failure as Error
   return { handled }
 }
 

@@ -1,5 +1,4 @@
 import type { JsonObject, Requester, Verdict } from '@enablement/core'
-import type { ExecutionRecord } from '../execution/execution.ts'
 import type { ApprovalPolicy } from '../policy/policy.ts'
 
 /** Open, or how it ended. `pending` alone can change. */
@@ -44,6 +43,25 @@ export interface Settlement {
   readonly at: number
   readonly reason: string | undefined
 }
+
+/**
+ * How far the effect of a request has got. `fence` counts the claims. `since` is when the state began, by the store's
+ * clock.
+ */
+export type ExecutionRecord =
+  /** Never claimed, or every effect so far said that it had none. */
+  | { readonly state: 'idle'; readonly fence: number }
+  | {
+      readonly state: 'running'
+      readonly fence: number
+      /** Names the call that holds it, so that a claim whose reply was lost is recognised. */
+      readonly claimId: string
+      readonly since: number
+      readonly leaseUntil: number
+    }
+  /** `result` is the JSON text of what the effect returned. */
+  | { readonly state: 'executed'; readonly fence: number; readonly since: number; readonly result: string }
+  | { readonly state: 'in-doubt'; readonly fence: number; readonly since: number }
 
 /** When the escalation has to look at the request again: at the end of the tier's wait or at the deadline. */
 export function nextDueAt({ status, tierEndsAt, deadlineAt }: RequestRecord): number | undefined {

@@ -1,10 +1,10 @@
-import { cancelled, type Delivery, noticeOf } from '../channel/delivery.ts'
 import type { Fact } from '../evidence/fact.ts'
+import { cancelled, type Delivery, noticeOf } from './delivery.ts'
+import type { Dossier } from './dossier.ts'
 import type { RequestRecord, RequestStatus } from './request.ts'
-import type { Dossier } from './step.ts'
 
 /** The changes with which a request ends. */
-export interface Settled {
+interface Settled {
   readonly request: RequestRecord
   readonly newDeliveries: readonly Delivery[]
   readonly changedDeliveries: readonly Delivery[]

@@ -1,14 +1,7 @@
-import type { Delivery } from '../channel/delivery.ts'
 import type { Fact } from '../evidence/fact.ts'
-import type { Vote } from '../vote/vote.ts'
+import type { Delivery } from './delivery.ts'
+import type { Vote } from './dossier.ts'
 import type { RequestRecord } from './request.ts'
-
-/** Everything the store holds about one request. */
-export interface Dossier {
-  readonly request: RequestRecord
-  readonly votes: readonly Vote[]
-  readonly deliveries: readonly Delivery[]
-}
 
 /**
  * What one input makes of a request: the answer for whoever gave it, and the changes that are to be committed together

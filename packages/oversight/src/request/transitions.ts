@@ -1,8 +1,9 @@
 import type { OversightEvent } from '../evidence/event.ts'
 import { evidenceOf, type Fact } from '../evidence/fact.ts'
 import type { Change, OversightStore } from '../oversight-store.ts'
+import type { Dossier } from './dossier.ts'
 import type { RequestRecord } from './request.ts'
-import type { Dossier, Step } from './step.ts'
+import type { Step } from './step.ts'
 import type { WakeUps } from './wake-ups.ts'
 
 /** Takes requests through steps: commits them with their evidence, then tells observers and those who wait. */
@@ -33,6 +34,7 @@ export function createTransitions(options: {
       let facts: readonly Fact[] = []
       const { opened, request } = await store.open(key, (now) => {
         const step = opening(now)
+        // A store that runs this again commits what the last run made.
         facts = step.facts
         return { ...changeOf(step.request, step), request: step.request, answer: undefined }
       })

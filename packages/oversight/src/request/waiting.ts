@@ -6,7 +6,7 @@ import { verdictOf } from './request.ts'
 import type { WakeUps } from './wake-ups.ts'
 
 /** What waiting needs. */
-export interface WaitingRoom {
+interface WaitingRoom {
   readonly store: OversightStore
   readonly clock: Clock
   readonly wakeUps: WakeUps

@@ -20,7 +20,7 @@ export function createWakeUps(): WakeUps {
       }
     },
     hint(requestId) {
-      for (const onHint of [...(listeners.get(requestId) ?? [])]) onHint()
+      for (const onHint of listeners.get(requestId) ?? []) onHint()
     }
   }
 }

@@ -13,11 +13,10 @@ import {
   type SqlValue,
   textOf
 } from '@enablement/core/sql'
-import type { Delivery } from '../channel/delivery.ts'
 import { OversightError } from '../oversight-error.ts'
 import type { Change, OversightStore } from '../oversight-store.ts'
-import type { RequestRecord } from '../request/request.ts'
-import type { Vote } from '../vote/vote.ts'
+import type { Delivery } from '../request/delivery.ts'
+import type { Vote } from '../request/dossier.ts'
 import { insertedValues, insertRequest, oneOf, requestOf, updatedValues, updateRequest } from './request-row.ts'
 
 /** Where the evidence goes: an audit log in the same database, or state and record would not be one unit. */
@@ -104,7 +103,7 @@ export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOpt
     claimDeliveries: ({ limit, leaseMs }) =>
       db.run(function* () {
         const free = yield* rows(
-          `select id from oversight_deliveries where due_at <= ${now} order by due_at, id limit ?${forUpdate}${skipLocked}`,
+          `select id from oversight_deliveries where due_at <= ${now} order by due_at, id limit ?${skipLocked}`,
           limit
         )
         if (free.length === 0) return []
@@ -115,11 +114,7 @@ export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOpt
           ...ids
         )
         const taken = yield* rows(`select * from oversight_deliveries where id in (${listOf(ids)}) order by id`, ...ids)
-        const deliveries = taken.map(deliveryOf)
-        const requestIds = [...new Set(deliveries.map(({ requestId }) => requestId))]
-        const found = yield* rows(`select * from oversight_requests where id in (${listOf(requestIds)})`, ...requestIds)
-        const requests = new Map(found.map(requestOf).map((request) => [request.id, request]))
-        return deliveries.map((delivery) => ({ delivery, request: requests.get(delivery.requestId) as RequestRecord }))
+        return taken.map(deliveryOf)
       })
   }
 }
@@ -137,7 +132,14 @@ function* insertVote(requestId: string, vote: Vote): Sql<void> {
     `insert into oversight_votes
       (request_id, approver, decision, reason, idempotency_key, argument_hash, voted_at, ordinal)
       values (?, ?, ?, ?, ?, ?, ?, (select count(*) from oversight_votes where request_id = ?))`,
-    ...[requestId, approver, decision, reason, idempotencyKey, argumentHash, votedAt, requestId]
+    requestId,
+    approver,
+    decision,
+    reason,
+    idempotencyKey,
+    argumentHash,
+    votedAt,
+    requestId
   )
 }
 
@@ -147,7 +149,12 @@ function* insertDelivery(delivery: Delivery): Sql<void> {
     `insert into oversight_deliveries
       (id, request_id, kind, tier, approver, channel, state, attempts, due_at, receipt)
       values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ...[id, requestId, kind, tier, approver, channel],
+    id,
+    requestId,
+    kind,
+    tier,
+    approver,
+    channel,
     ...sendingValues(delivery)
   )
 }

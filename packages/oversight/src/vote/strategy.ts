@@ -1,8 +1,8 @@
 import type { ApprovalPolicy } from '../policy/policy.ts'
-import type { Vote } from './vote.ts'
+import type { Vote } from '../request/dossier.ts'
 
 /** What the votes amount to so far: a vote that decides, or nothing yet. */
-export type Tally = (votes: readonly Vote[], policy: ApprovalPolicy) => Vote | undefined
+type Tally = (votes: readonly Vote[], policy: ApprovalPolicy) => Vote | undefined
 
 /** The verdict is the first vote that the store committed. Votes come in that order. */
 const firstWins: Tally = (votes) => votes[0]

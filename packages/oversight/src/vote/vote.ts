@@ -1,23 +1,13 @@
 import type { Verdict } from '@enablement/core'
 import { z } from 'zod'
 import { identitySchema, keySchema, proseSchema } from '../directory/identity.ts'
-import { eligibleApprovers } from '../escalation/escalation.ts'
 import type { Fact } from '../evidence/fact.ts'
+import { eligibleApprovers } from '../policy/eligibility.ts'
+import type { Dossier, Vote } from '../request/dossier.ts'
 import { type RequestRecord, verdictOf } from '../request/request.ts'
 import { isOverdue, settle, timeOut } from '../request/settlement.ts'
-import type { Dossier, Step } from '../request/step.ts'
+import type { Step } from '../request/step.ts'
 import { strategies } from './strategy.ts'
-
-/** A decision as it was committed. */
-export interface Vote {
-  readonly approver: string
-  readonly decision: 'approve' | 'deny'
-  readonly reason: string | undefined
-  readonly idempotencyKey: string | undefined
-  /** Of what the approver decided on. */
-  readonly argumentHash: string
-  readonly votedAt: number
-}
 
 /**
  * What an approver says. Whoever calls `decide` has made sure that it is this approver who speaks; whether they may

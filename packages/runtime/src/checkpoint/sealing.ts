@@ -133,7 +133,11 @@ export async function createCheckpointSealer(sealingKey: Uint8Array): Promise<Ch
 function readFrame(
   sealed: Uint8Array,
   keyId: Uint8Array
-): { readonly header: CheckpointHeader; readonly authenticated: Uint8Array<ArrayBuffer>; readonly foreignKey: boolean } {
+): {
+  readonly header: CheckpointHeader
+  readonly authenticated: Uint8Array<ArrayBuffer>
+  readonly foreignKey: boolean
+} {
   if (sealed.length > SEALED_MAX_BYTES) {
     const message = `a checkpoint of ${sealed.length} bytes is over the bound of ${SEALED_MAX_BYTES}`
     throw new RuntimeError('CHECKPOINT_TOO_LARGE', message, { bytes: sealed.length, limitBytes: SEALED_MAX_BYTES })

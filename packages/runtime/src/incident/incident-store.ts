@@ -14,11 +14,7 @@ export type IncidentAdvance =
  */
 export interface IncidentStore {
   /** Records it with `handledUntil` `handlingMs` from the store's now. Resolved means durable. */
-  open(
-    incident: Omit<Incident, 'handledUntil'>,
-    handlingMs: number,
-    evidence: readonly AuditDraft[]
-  ): Promise<Incident>
+  open(incident: Omit<Incident, 'handledUntil'>, handlingMs: number, evidence: readonly AuditDraft[]): Promise<Incident>
   /** Applies `stepIncident` and appends `evidence` if it applied. */
   advance(id: string, step: IncidentStep, evidence: readonly AuditDraft[]): Promise<IncidentAdvance>
   /** The incident, and the store's time. */

@@ -8,7 +8,7 @@ import type { ImageFault } from './worker-protocol.ts'
  *  0 magic 'EQJI'   4 version u16   6 evaluation u16 (0 none, 1 outer promise, 2 inner promise)
  *  8 SHA-256 of the engine's bytes
  * 40 pages of 64 KiB   44 stack pointer   48 runtime   52 context   56 the prelude's function   60 the evaluation's promise
- * 64 chunk count   68 zeros
+ * 64 chunk count   68 the word that counts allocated bytes   72 zeros
  */
 const MAGIC = 0x494a5145
 const VERSION = 1
@@ -30,6 +30,8 @@ export interface EnginePointers {
   readonly context: number
   /** The value box of the prelude's function. */
   readonly dispatcher: number
+  /** The word in which the engine counts the bytes it has allocated. */
+  readonly memoryCount: number
   /** The value box of the evaluation's promise, 0 for none, and whether it is the evaluation's own or its value. */
   readonly evaluation: number
   readonly inner: boolean
@@ -77,6 +79,7 @@ export function encodeImage(
   header.writeUInt32LE(pointers.dispatcher, 56)
   header.writeUInt32LE(pointers.evaluation, 60)
   header.writeUInt32LE(chunks.length, 64)
+  header.writeUInt32LE(pointers.memoryCount, 68)
   image.set(packed, HEADER_BYTES)
   return image
 }
@@ -103,12 +106,15 @@ export function decodeImage(image: Uint8Array, engineHash: Uint8Array, capBytes:
     runtime: header.readUInt32LE(48),
     context: header.readUInt32LE(52),
     dispatcher: header.readUInt32LE(56),
+    memoryCount: header.readUInt32LE(68),
     evaluation: header.readUInt32LE(60),
     inner: evaluationKind === 2
   }
-  const { stackPointer, runtime, context, dispatcher, evaluation } = pointers
+  const { stackPointer, runtime, context, dispatcher, memoryCount, evaluation } = pointers
   const inside = (pointer: number): boolean => pointer > 0 && pointer < memoryBytes
-  if (![stackPointer, runtime, context, dispatcher].every(inside)) return corrupt('a pointer lies outside its memory')
+  if (![stackPointer, runtime, context, dispatcher, memoryCount].every(inside)) {
+    return corrupt('a pointer lies outside its memory')
+  }
   if (evaluationKind > 2 || (evaluationKind === 0 ? evaluation !== 0 : !inside(evaluation))) {
     return corrupt('its evaluation lies outside its memory')
   }

@@ -1,18 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { RuntimeError } from '../failure/runtime-error.ts'
+import type { CompiledModule, Engine } from './worker-protocol.ts'
 
 /** The QuickJS module, identified by its bytes and ready to be compiled under a cap. */
 export interface EngineModule {
   /** SHA-256 of the module's bytes. */
   readonly hash: Uint8Array<ArrayBuffer>
-  /** The module with a maximum of `pages` in its memory section; compiled once per cap. */
-  capped(pages: number): Promise<WebAssembly.Module>
+  /** The module with a maximum of `pages` in its memory section; compiled once per cap, and the same object then. */
+  capped(pages: number): Promise<Engine>
 }
 
 /** The one function that Node's types leave out of `WebAssembly`. */
 const { compile } = (
-  globalThis as unknown as { readonly WebAssembly: { compile(module: Uint8Array): Promise<WebAssembly.Module> } }
+  globalThis as unknown as { readonly WebAssembly: { compile(module: Uint8Array): Promise<CompiledModule> } }
 ).WebAssembly
 
 /** Compiled modules kept; a deployment uses a handful of limits, and each costs about 2 MB of machine code. */
@@ -22,7 +23,7 @@ const COMPILED_MAX = 16
 export async function loadEngine(bytes: Uint8Array | undefined): Promise<EngineModule> {
   const module = bytes === undefined ? await shippedBytes() : Uint8Array.from(bytes)
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', module))
-  const compiled = new Map<number, Promise<WebAssembly.Module>>()
+  const compiled = new Map<number, Promise<Engine>>()
   // Refuses what is no module, or has no memory section to cap, at once.
   capMemory(module, 65_536)
   return {
@@ -32,10 +33,13 @@ export async function loadEngine(bytes: Uint8Array | undefined): Promise<EngineM
       if (known !== undefined) return known
       const oldest = compiled.keys().next()
       if (compiled.size >= COMPILED_MAX && oldest.done !== true) compiled.delete(oldest.value)
-      const fresh = compile(capMemory(module, pages)).catch((error: unknown) => {
-        compiled.delete(pages)
-        throw unavailable('it does not compile', error)
-      })
+      const fresh = compile(capMemory(module, pages)).then(
+        (compiledModule) => ({ module: compiledModule, memoryCapBytes: pages * 65_536, hash }),
+        (error: unknown) => {
+          compiled.delete(pages)
+          throw unavailable('it does not compile', error)
+        }
+      )
       compiled.set(pages, fresh)
       return fresh
     }

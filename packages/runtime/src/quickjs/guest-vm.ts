@@ -5,7 +5,7 @@ import { type EngineExports, engineExportsOf, type LinearMemory, setInterruptHan
 import { decodeImage, type EnginePointers, encodeImage } from './engine-image.ts'
 import { guestPrelude } from './guest-prelude.ts'
 import { sfc32 } from './sfc32.ts'
-import { BOUNDS, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
+import { BOUNDS, type Engine, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
 
 /**
  * Stack of the interpreter. With the 4 MiB of native stack that the worker is given, runaway recursion ends as the
@@ -16,12 +16,8 @@ const STACK_BYTES = 262_144
 /** What the engine's own bookkeeping may use above the guest's limit, so that an error at the limit can be described. */
 const RESERVE_BYTES = 1_048_576
 
-/**
- * Where quickjs-ng keeps `malloc_state.malloc_size` in a JSRuntime on wasm32: after five function pointers and the
- * count. Reading the word costs nothing and is exact to the byte; the official call walks the heap (16 ms at 1.4
- * million allocations). Checked against that call whenever a VM is made.
- */
-const MALLOC_SIZE_OFFSET = 24
+/** The engine counts what it has allocated two words behind the limit that it holds the count against. */
+const COUNT_BEHIND_LIMIT_BYTES = 8
 
 const CALLBACK_NAMES = ['call', 'random', 'console'] as const
 
@@ -46,6 +42,8 @@ export interface GuestVm {
   runJob(): RunEnd | 'ran' | 'idle'
   /** Whether the guest holds so much that it must stop here; collects garbage before it says so. */
   mustStop(): boolean
+  /** Interrupts whatever runs longer than this from now on. */
+  allow(durationMs: number): void
   answer(callId: number, answer: HostAnswer): RunEnd | undefined
   /** Forgets the evaluation and its calls: nothing of it is resumed later. */
   abandon(): void
@@ -54,14 +52,11 @@ export interface GuestVm {
   capture(): Uint8Array<ArrayBuffer>
 }
 
-interface Parts {
-  readonly vm: QuickJS
-  readonly engine: EngineExports
+interface Parts extends BlankVm {
   readonly pointers: EnginePointers
   readonly hooks: VmHooks
+  readonly module: Engine
   readonly spec: VmSpec
-  readonly clock: GuestClock
-  readonly random: Random
 }
 
 interface GuestClock {
@@ -70,10 +65,15 @@ interface GuestClock {
 }
 
 /** Starts an empty VM. */
-export async function createVm(spec: VmSpec, wallAt: number, hooks: VmHooks): Promise<GuestVm> {
-  const { vm, engine, clock, random } = await instantiate(spec, wallAt, async (wasi) =>
-    QuickJS.create({ wasm: spec.module, timezoneOffset: 0, wasi, memoryLimit: spec.memoryLimitBytes })
-  )
+export async function createVm(module: Engine, spec: VmSpec, wallAt: number, hooks: VmHooks): Promise<GuestVm> {
+  const world: World = { clock: guestClock(wallAt), random: randomFrom(sfc32(spec.seed)) }
+  const vm = await QuickJS.create({
+    wasm: module.module as never,
+    timezoneOffset: 0,
+    wasi: wasiOf(world),
+    memoryLimit: spec.memoryLimitBytes
+  })
+  const engine = engineExportsOf(vm)
   const callbacks = CALLBACK_NAMES.map((name) => vm.newFunction(name, () => vm.undefined))
   engine.qjs_set_max_stack_size(STACK_BYTES)
   engine.qjs_set_interrupt_handler(1)
@@ -86,37 +86,29 @@ export async function createVm(spec: VmSpec, wallAt: number, hooks: VmHooks): Pr
     context: engine.qjs_get_context_ptr(),
     // The box stays: it is the only reference to the prelude, in this VM and in every image of it.
     dispatcher: vm.exportHandle(dispatcher),
+    memoryCount: memoryCountOf(vm, engine),
     evaluation: 0,
     inner: false
   }
-  const counted = new Uint32Array(engine.memory.buffer, pointers.runtime + MALLOC_SIZE_OFFSET, 1)[0]
-  if (counted !== vm.getMemoryUsage().mallocSize) throw new Error("the engine's memory count is not where it was")
-  return guestVm({ vm, engine, pointers, hooks, spec, clock, random }, true)
+  engine.qjs_set_memory_limit(spec.memoryLimitBytes)
+  return guestVm({ vm, engine, world, pointers, hooks, module, spec }, true)
 }
 
-/** Brings an image back to life, or says what is wrong with it; then no VM was made. */
+/** Brings an image back to life, in `blank` if there is one, or says what is wrong with it. */
 export async function restoreVm(
+  module: Engine,
   spec: VmSpec,
   wallAt: number,
   image: Uint8Array,
-  hooks: VmHooks
+  hooks: VmHooks,
+  blank?: BlankVm
 ): Promise<GuestVm | ImageFault> {
-  const decoded = decodeImage(image, spec.engineHash, spec.memoryCapBytes)
+  const decoded = decodeImage(image, module.hash, module.memoryCapBytes)
   if ('fault' in decoded) return decoded
   const { pointers, pages } = decoded
-  const { vm, engine, clock, random } = await instantiate(spec, wallAt, async (wasi) =>
-    QuickJS.restore(
-      {
-        // Copied in below, chunk by chunk: an image in full would be held twice.
-        memory: new Uint8Array(0),
-        stackPointer: pointers.stackPointer,
-        runtimePtr: pointers.runtime,
-        contextPtr: pointers.context,
-        extensions: []
-      },
-      { wasm: spec.module, timezoneOffset: 0, wasi }
-    )
-  )
+  const { vm, engine, world } = blank ?? (await blankVm(module))
+  world.clock = guestClock(wallAt)
+  world.random = randomFrom(sfc32(spec.seed))
   const missing = pages - engine.memory.buffer.byteLength / 65_536
   if (missing > 0) engine.memory.grow(missing)
   const memory = new Uint8Array(engine.memory.buffer)
@@ -130,24 +122,64 @@ export async function restoreVm(
   engine.qjs_set_memory_limit(spec.memoryLimitBytes)
   engine.qjs_set_max_stack_size(STACK_BYTES)
   engine.qjs_set_interrupt_handler(1)
-  return guestVm({ vm, engine, pointers, hooks, spec, clock, random }, false)
+  return guestVm({ vm, engine, world, pointers, hooks, module, spec }, false)
 }
 
-async function instantiate(
-  spec: VmSpec,
-  wallAt: number,
-  make: (wasi: (memory: LinearMemory) => Record<string, (...args: never[]) => number>) => Promise<QuickJS>
-): Promise<Pick<Parts, 'vm' | 'engine' | 'clock' | 'random'>> {
-  const clock = guestClock(wallAt)
-  const random = randomFrom(sfc32(spec.seed))
-  const vm = await make((memory) => ({
+/**
+ * Finds the word in which the engine counts allocated bytes, the very count that its limit bounds. Reading it costs
+ * nothing and is exact; the official call walks the heap (16 ms at 1.4 million allocations) and knows only what the
+ * interpreter asked for, up to 6 % less than what is counted. The limit is a static of the module, so setting it to two
+ * values shows where it lies. Throws when this is not the engine that we know.
+ */
+function memoryCountOf(vm: QuickJS, engine: EngineExports): number {
+  const words = new Uint32Array(engine.memory.buffer)
+  const [first, second] = [0x5eed_0b5e, 0x2b1d_e5a7] as const
+  engine.qjs_set_memory_limit(first)
+  const candidates: number[] = []
+  for (let at = words.indexOf(first); at !== -1; at = words.indexOf(first, at + 1)) candidates.push(at)
+  engine.qjs_set_memory_limit(second)
+  const [limit, ...others] = candidates.filter((at) => words[at] === second)
+  const count = words[(limit ?? 0) + COUNT_BEHIND_LIMIT_BYTES / 4] ?? 0
+  const asked = vm.getMemoryUsage().mallocSize
+  if (limit === undefined || others.length > 0 || count < asked || count > engine.memory.buffer.byteLength) {
+    throw new Error("the engine's memory count is not where it was")
+  }
+  return limit * 4 + COUNT_BEHIND_LIMIT_BYTES
+}
+
+/** What a VM sees of the outside, bound when it gets its guest. */
+interface World {
+  clock: GuestClock
+  random: Random
+}
+
+/** An instance without a runtime in it, which an image is copied into. */
+export interface BlankVm {
+  readonly vm: QuickJS
+  readonly engine: EngineExports
+  readonly world: World
+}
+
+/** Instantiates the module ahead of need: a third of the time of a restore. */
+export async function blankVm(module: Engine): Promise<BlankVm> {
+  const world: World = { clock: guestClock(0), random: randomFrom(sfc32(new Uint8Array(16))) }
+  const vm = await QuickJS.restore(
+    // The image is copied in later, chunk by chunk: in full it would be held twice.
+    { memory: new Uint8Array(0), stackPointer: 0, runtimePtr: 0, contextPtr: 0, extensions: [] },
+    { wasm: module.module as never, timezoneOffset: 0, wasi: wasiOf(world) }
+  )
+  return { vm, engine: engineExportsOf(vm), world }
+}
+
+function wasiOf(world: World): (memory: LinearMemory) => Record<string, (...args: never[]) => number> {
+  return (memory) => ({
     clock_time_get(_clock: number, _precision: bigint, out: number) {
-      new DataView(memory.buffer).setBigUint64(out, BigInt(Math.trunc(clock.now() * 1_000)) * 1_000n, true)
+      new DataView(memory.buffer).setBigUint64(out, BigInt(Math.trunc(world.clock.now() * 1_000)) * 1_000n, true)
       return 0
     },
     random_get(out: number, bytes: number) {
       const drawn = new Uint8Array(bytes)
-      random.fill(drawn)
+      world.random.fill(drawn)
       new Uint8Array(memory.buffer, out, bytes).set(drawn)
       return 0
     },
@@ -159,8 +191,7 @@ async function instantiate(
       view.setUint32(writtenOut, written, true)
       return 0
     }
-  }))
-  return { vm, engine: engineExportsOf(vm), clock, random }
+  })
 }
 
 /** The host's wall time, carried on between messages by this thread's monotonic clock. */
@@ -176,22 +207,23 @@ function guestClock(wallAt: number): GuestClock {
   }
 }
 
-function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fresh: boolean): GuestVm {
+function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fresh: boolean): GuestVm {
   const words = new Int32Array(spec.words)
   const decoder = new TextDecoder()
   const encoder = new TextEncoder()
-  const { stackPointer, runtime, dispatcher } = pointers
+  const { stackPointer, dispatcher, memoryCount } = pointers
   let { evaluation, inner } = pointers
   let tainted: string | undefined
   let callsInFlight = 0
   let pressed = false
   let interruptible = false
+  let allowedUntil = Number.POSITIVE_INFINITY
   let counters = new Uint32Array(engine.memory.buffer)
 
   const usedBytes = (): number => {
     // Growth replaces the buffer; the old view then has no length.
     if (counters.length === 0) counters = new Uint32Array(engine.memory.buffer)
-    return counters[(runtime + MALLOC_SIZE_OFFSET) >>> 2] as number
+    return counters[memoryCount >>> 2] as number
   }
 
   const sample = (): number => {
@@ -209,7 +241,9 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
       pressed = true
       hooks.onPressure()
     }
-    return interruptible && Atomics.load(words, WORD.stop) === STOP.interrupt
+    if (!interruptible) return false
+    if (allowedUntil !== Number.POSITIVE_INFINITY && systemClock.monotonic() > allowedUntil) return true
+    return Atomics.load(words, WORD.stop) === STOP.interrupt
   }
 
   /** Enters the engine; whatever unwinds through it other than a guest exception, or moves the stack, taints it. */
@@ -377,7 +411,7 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
     hooks.onCall({
       callId,
       name: name?.toString() ?? '',
-      argumentJson: argument?.isUndefined === false ? argument.toString() : undefined,
+      argumentJson: argument === undefined || argument.isUndefined ? undefined : argument.toString(),
       idempotencyKey
     })
     return vm.newString(idempotencyKey)
@@ -389,7 +423,7 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
     })
     return vm.undefined
   })
-  vm.registerHostCallback('random', () => vm.newNumber(random.float()))
+  vm.registerHostCallback('random', () => vm.newNumber(world.random.float()))
   setInterruptHandler(vm, onInterrupt)
   if (fresh) enter(expose, { interruptible: false })
   else {
@@ -407,7 +441,7 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
     get suspended() {
       return evaluation !== 0
     },
-    setWall: clock.set,
+    setWall: (wallAt) => world.clock.set(wallAt),
     begin: (code) =>
       enter(
         () => {
@@ -445,6 +479,9 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
       enter(() => engine.qjs_run_gc(), { interruptible: false })
       return usedBytes() >= spec.criticalClearBytes
     },
+    allow(durationMs) {
+      allowedUntil = systemClock.monotonic() + durationMs
+    },
     answer: (callId, answer) =>
       enter(
         () => {
@@ -478,11 +515,7 @@ function guestVm({ vm, engine, pointers, hooks, spec, clock, random }: Parts, fr
     pendingCalls,
     capture: () => {
       if (tainted !== undefined) throw new Error(tainted)
-      return encodeImage(
-        engine.memory.buffer,
-        { ...pointers, evaluation, inner },
-        spec.engineHash
-      )
+      return encodeImage(engine.memory.buffer, { ...pointers, evaluation, inner }, module.hash)
     }
   }
 }

@@ -1,7 +1,16 @@
 import { parentPort } from 'node:worker_threads'
 import type { RunEnd } from '../sandbox/sandbox-host.ts'
-import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
-import { BOUNDS, type FromWorker, STOP, type ToWorker, type VmSpec, WORD } from './worker-protocol.ts'
+import { type BlankVm, blankVm, createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
+import {
+  BOUNDS,
+  type Engine,
+  type FromWorker,
+  STOP,
+  type ToWorker,
+  type VmSpec,
+  WORD,
+  WORD_COUNT
+} from './worker-protocol.ts'
 
 /*
  * The thread under one sandbox. It runs the guest job by job and looks between two jobs whether to stop, so that a
@@ -11,12 +20,19 @@ import { BOUNDS, type FromWorker, STOP, type ToWorker, type VmSpec, WORD } from 
 /** Jobs run before messages are read: an answered host call reaches a busy guest within a fraction of a millisecond. */
 const SLICE_JOBS = 128
 
-/** Jobs run after an evaluation has settled: what it left loose ends here or waits for the next evaluation. */
+/**
+ * What an evaluation that has settled may still do: this many jobs, and milliseconds, after which the job under way is
+ * interrupted. What is left then waits for the next evaluation; no result waits for a loop that nobody awaits.
+ */
 const LOOSE_JOBS_MAX = 1_000
+const LOOSE_MS = 50
 
 const port = parentPort
 if (port === null) throw new Error('guest-worker runs in a worker thread')
 
+let engine: Engine | undefined
+/** Of the engine that was rehearsed with. */
+let blank: BlankVm | undefined
 let guest: GuestVm | undefined
 let words: Int32Array | undefined
 let running = false
@@ -30,7 +46,10 @@ const hooks: VmHooks = {
     consoleLines += 1
     if (consoleLines <= BOUNDS.consoleLines) return post({ kind: 'console', line })
     if (consoleLines > BOUNDS.consoleLines + 1) return
-    post({ kind: 'console', line: { level: 'warn', text: `more than ${BOUNDS.consoleLines} lines; the rest is dropped` } })
+    post({
+      kind: 'console',
+      line: { level: 'warn', text: `more than ${BOUNDS.consoleLines} lines; the rest is dropped` }
+    })
   },
   onPressure: () => post({ kind: 'pressure' })
 }
@@ -54,9 +73,11 @@ function inVm(work: (vm: GuestVm) => void): void {
 }
 
 function tieLooseEnds(vm: GuestVm): void {
+  vm.allow(LOOSE_MS)
   for (let ran = 0; ran < LOOSE_JOBS_MAX && stopWord() === STOP.none; ran += 1) {
-    if (vm.runJob() !== 'ran') return
+    if (vm.runJob() !== 'ran') break
   }
+  vm.allow(Number.POSITIVE_INFINITY)
 }
 
 /** Runs jobs until the evaluation ends, must stop, waits for an answer, or the slice is over. */
@@ -90,10 +111,18 @@ function start(vm: GuestVm, wallAt: number): void {
   vm.setWall(wallAt)
 }
 
-async function open(spec: VmSpec, make: () => ReturnType<typeof restoreVm>): Promise<void> {
+async function open(
+  message: ToWorker & { readonly kind: 'create' | 'restore' },
+  make: (engine: Engine) => ReturnType<typeof restoreVm>
+): Promise<void> {
   try {
-    words = new Int32Array(spec.words)
-    const made = await make()
+    if (message.engine !== undefined) {
+      engine = message.engine
+      blank = undefined
+    }
+    if (engine === undefined) throw new Error('it was given no engine')
+    words = new Int32Array(message.spec.words)
+    const made = await make(engine)
     if ('fault' in made) {
       const reason = 'reason' in made ? made.reason : made.fault
       return post({ kind: 'not-opened', reason, fault: made })
@@ -109,12 +138,35 @@ async function open(spec: VmSpec, make: () => ReturnType<typeof restoreVm>): Pro
   }
 }
 
+/** What it makes is dropped; a failure shows when the first sandbox is made. */
+async function rehearse(withEngine: Engine): Promise<void> {
+  engine = withEngine
+  const silent: VmHooks = { onCall: () => undefined, onConsole: () => undefined, onPressure: () => undefined }
+  const spec: VmSpec = {
+    words: new SharedArrayBuffer(WORD_COUNT * 4),
+    sandboxId: 'rehearsal',
+    memoryLimitBytes: withEngine.memoryCapBytes,
+    criticalAtBytes: withEngine.memoryCapBytes,
+    criticalClearBytes: withEngine.memoryCapBytes,
+    hostFunctions: [],
+    seed: new Uint8Array(16)
+  }
+  const made = await createVm(withEngine, spec, 0, silent)
+  const restored = await restoreVm(withEngine, spec, 0, made.capture(), silent)
+  if (!('fault' in restored)) restored.begin('1')
+  blank = await blankVm(withEngine)
+}
+
 port.on('message', (message: ToWorker) => {
   switch (message.kind) {
+    case 'rehearse':
+      return void rehearse(message.engine).catch(() => undefined)
     case 'create':
-      return void open(message.spec, () => createVm(message.spec, message.wallAt, hooks))
+      return void open(message, (module) => createVm(module, message.spec, message.wallAt, hooks))
     case 'restore':
-      return void open(message.spec, () => restoreVm(message.spec, message.wallAt, message.image, hooks))
+      return void open(message, (module) =>
+        restoreVm(module, message.spec, message.wallAt, message.image, hooks, blank)
+      )
     case 'run':
       return inVm((vm) => {
         start(vm, message.wallAt)

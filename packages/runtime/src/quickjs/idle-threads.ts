@@ -1,44 +1,56 @@
+import { systemClock, type Timer } from '@enablement/core'
+import type { Engine } from './worker-protocol.ts'
 import { startWorkerThread, type WorkerThread } from './worker-thread.ts'
 
-/** Started threads that wait for a sandbox: starting one takes 30 ms, restoring into a started one about 2 ms. */
+/** Started threads that wait for a sandbox: starting one takes 30 ms, restoring into one that has
+ * rehearsed about 2 ms. */
 export interface IdleThreads {
-  /** A started thread when one waits, else a new one; its place is filled again in the background. */
-  take(): WorkerThread
-  /** Starts threads until `count` wait. */
-  fill(): void
+  /**
+   * A waiting thread, one that has rehearsed with `engine` if there is one, else a new one. Its place is filled again a
+   * little later, by a thread that rehearses with the same engine: the next sandbox is likely to have the same limit.
+   */
+  take(engine: Engine): WorkerThread
   close(): Promise<void>
 }
 
-/** Keeps up to `count` threads waiting; 0 starts each thread when it is needed. */
+/**
+ * How long after the last take the places are filled again. Starting a thread keeps two cores busy for 30 ms; the sandbox
+ * that was just given one, and a burst of claims, should have them first.
+ */
+const FILL_DELAY_MS = 50
+
+/** Keeps up to `count` threads waiting once the first sandbox was asked for; 0 starts each when it is needed. */
 export function createIdleThreads(count: number): IdleThreads {
   const waiting = new Set<WorkerThread>()
   let closed = false
+  let filling: Timer | undefined
 
-  const start = (): void => {
+  const start = (engine: Engine): void => {
     const thread = startWorkerThread()
+    thread.rehearse(engine)
     waiting.add(thread)
     void thread.ended.then(() => waiting.delete(thread))
   }
-  const fill = (): void => {
-    while (!closed && waiting.size < count) start()
+  const fill = (engine: Engine): void => {
+    while (!closed && waiting.size < count) start(engine)
+  }
+  const fillLater = (engine: Engine): void => {
+    filling?.cancel()
+    if (!closed) filling = systemClock.startTimer(FILL_DELAY_MS, () => fill(engine), { background: true })
   }
 
   return {
-    take() {
-      const next = waiting.values().next()
-      if (next.done === true) {
-        const thread = startWorkerThread()
-        // After the sandbox that is waiting for this one, not in its way.
-        setImmediate(fill)
-        return thread
-      }
-      waiting.delete(next.value)
-      setImmediate(fill)
-      return next.value
+    take(engine) {
+      fillLater(engine)
+      const threads = [...waiting]
+      const thread = threads.find(({ rehearsed }) => rehearsed === engine) ?? threads[0]
+      if (thread === undefined) return startWorkerThread()
+      waiting.delete(thread)
+      return thread
     },
-    fill,
     async close() {
       closed = true
+      filling?.cancel()
       await Promise.all([...waiting].map((thread) => thread.kill()))
     }
   }

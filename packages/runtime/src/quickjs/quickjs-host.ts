@@ -5,7 +5,7 @@ import type { RestoredSandbox, SandboxHooks, SandboxHost, SandboxSpec } from '..
 import { type EngineModule, loadEngine } from './engine-module.ts'
 import { createIdleThreads } from './idle-threads.ts'
 import { openOn } from './quickjs-sandbox.ts'
-import { type VmSpec, WORD_COUNT } from './worker-protocol.ts'
+import { WORD_COUNT } from './worker-protocol.ts'
 import type { WorkerThread } from './worker-thread.ts'
 
 /** How QuickJS sandboxes are hosted. */
@@ -73,8 +73,7 @@ export function quickjsHost(options: QuickjsHostOptions = {}): SandboxHost {
     image: Uint8Array<ArrayBuffer> | undefined
   ): Promise<RestoredSandbox> => {
     const engine = await load()
-    const pages = capPages(spec.memoryLimitBytes)
-    const module = await engine.capped(pages)
+    const capped = await engine.capped(capPages(spec.memoryLimitBytes))
     if (closed) throw new RuntimeError('CLOSED', 'the QuickJS host was closed', { what: 'quickjs host' })
     if (open.size >= sandboxesMax) {
       throw new RuntimeError('OVERLOADED', `${open.size} sandboxes are open, as many as this host takes`, {
@@ -83,13 +82,16 @@ export function quickjsHost(options: QuickjsHostOptions = {}): SandboxHost {
         limit: sandboxesMax
       })
     }
-    const thread = idle.take()
+    const thread = idle.take(capped)
     open.add(thread)
     void thread.ended.then(() => open.delete(thread))
     const words = new SharedArrayBuffer(WORD_COUNT * 4)
     const { now, ...limits } = spec
-    const vmSpec: VmSpec = { ...limits, module, engineHash: engine.hash, words, memoryCapBytes: pages * PAGE_BYTES }
-    const wallAt = now()
+    const opening = {
+      engine: thread.rehearsed === capped ? undefined : capped,
+      spec: { ...limits, words },
+      wallAt: now()
+    }
     try {
       return await openOn(
         thread,
@@ -97,9 +99,9 @@ export function quickjsHost(options: QuickjsHostOptions = {}): SandboxHost {
         spec,
         hooks,
         image === undefined
-          ? { kind: 'create', spec: vmSpec, wallAt }
+          ? { kind: 'create', ...opening }
           : // A copy: the original may be restored again, and this one is handed to the other thread.
-            { kind: 'restore', spec: vmSpec, wallAt, image: image.slice() }
+            { kind: 'restore', ...opening, image: image.slice() }
       )
     } catch (error) {
       await thread.kill()

@@ -1,5 +1,12 @@
 import { RuntimeError } from '../failure/runtime-error.ts'
-import type { HostSandbox, MemoryUsage, RestoredSandbox, RunEnd, SandboxHooks, SandboxSpec } from '../sandbox/sandbox-host.ts'
+import type {
+  HostSandbox,
+  MemoryUsage,
+  RestoredSandbox,
+  RunEnd,
+  SandboxHooks,
+  SandboxSpec
+} from '../sandbox/sandbox-host.ts'
 import { type FromWorker, STOP, type ToWorker, WORD } from './worker-protocol.ts'
 import type { WorkerThread } from './worker-thread.ts'
 

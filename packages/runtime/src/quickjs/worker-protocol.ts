@@ -17,15 +17,26 @@ export const WORD_COUNT = 5
 /** What the host wants the guest to do. */
 export const STOP = { none: 0, interrupt: 1 } as const
 
+/**
+ * A compiled module, which only the engine looks into. The global's own type exists in the DOM's library and, with
+ * versions of it, in Node's: naming it would make users' type checks depend on theirs.
+ */
+export type CompiledModule = object & { readonly __compiled?: never }
+
+/** The engine as a worker gets it: compiled under a cap. */
+export interface Engine {
+  readonly module: CompiledModule
+  /** The cap, in bytes of linear memory. */
+  readonly memoryCapBytes: number
+  /** SHA-256 of the engine's bytes, 32 bytes. */
+  readonly hash: Uint8Array<ArrayBuffer>
+}
+
 /** What a worker needs to make or to restore a VM. */
 export interface VmSpec {
-  readonly module: WebAssembly.Module
-  /** SHA-256 of the engine's bytes, 32 bytes. */
-  readonly engineHash: Uint8Array<ArrayBuffer>
   readonly words: SharedArrayBuffer
   readonly sandboxId: string
   readonly memoryLimitBytes: number
-  readonly memoryCapBytes: number
   readonly criticalAtBytes: number
   readonly criticalClearBytes: number
   readonly hostFunctions: readonly string[]
@@ -34,8 +45,17 @@ export interface VmSpec {
 
 /** From the host to the worker. `wallAt` is the host's wall clock at the time of sending: epoch milliseconds. */
 export type ToWorker =
-  | { readonly kind: 'create'; readonly spec: VmSpec; readonly wallAt: number }
-  | { readonly kind: 'restore'; readonly spec: VmSpec; readonly wallAt: number; readonly image: Uint8Array<ArrayBuffer> }
+  /** Makes, captures and restores an empty VM for practice: the next restore then runs compiled code. */
+  | { readonly kind: 'rehearse'; readonly engine: Engine }
+  /** `engine` is left out when the worker has rehearsed with it: receiving a module takes longer than restoring. */
+  | { readonly kind: 'create'; readonly engine: Engine | undefined; readonly spec: VmSpec; readonly wallAt: number }
+  | {
+      readonly kind: 'restore'
+      readonly engine: Engine | undefined
+      readonly spec: VmSpec
+      readonly wallAt: number
+      readonly image: Uint8Array<ArrayBuffer>
+    }
   | { readonly kind: 'run'; readonly code: string; readonly wallAt: number }
   | { readonly kind: 'proceed'; readonly wallAt: number }
   | { readonly kind: 'answer'; readonly callId: number; readonly answer: HostAnswer }

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import workerSource from './guest-worker.ts?worker-text'
-import type { FromWorker, ToWorker } from './worker-protocol.ts'
+import type { Engine, FromWorker, ToWorker } from './worker-protocol.ts'
 
 /**
  * Native stack of the thread. QuickJS guards its own stack within it; with V8's default of 1 MiB runaway recursion in
@@ -13,6 +13,10 @@ const HEAP_MIB = 64
 
 /** A thread that can hold one sandbox. */
 export interface WorkerThread {
+  /** The engine that it has rehearsed with. */
+  readonly rehearsed: Engine | undefined
+  /** Lets it rehearse. */
+  rehearse(engine: Engine): void
   post(message: ToWorker, transfer?: readonly ArrayBuffer[]): void
   /** Who hears what it says; one at a time. */
   listen(listener: (message: FromWorker) => void): void
@@ -38,6 +42,7 @@ export function startWorkerThread(): WorkerThread {
   worker.unref()
   let listener: (message: FromWorker) => void = () => undefined
   let fault: string | undefined
+  let rehearsed: Engine | undefined
   worker.on('message', (message: FromWorker) => listener(message))
   worker.on('error', (error: Error) => {
     fault = error.message
@@ -47,6 +52,13 @@ export function startWorkerThread(): WorkerThread {
   })
   let ending: Promise<unknown> | undefined
   return {
+    get rehearsed() {
+      return rehearsed
+    },
+    rehearse(engine) {
+      rehearsed = engine
+      worker.postMessage({ kind: 'rehearse', engine } satisfies ToWorker)
+    },
     post: (message, transfer = []) => worker.postMessage(message, transfer),
     listen: (next) => {
       listener = next

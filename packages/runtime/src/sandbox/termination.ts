@@ -8,12 +8,15 @@ export type TerminationReason =
   | 'trap'
   /** The thread under it ended by itself. */
   | 'host-lost'
-  /** Another process recovered the same sandbox and owns it now. */
+  /** Another process recovered the same sandbox and owns it now, or ownership could not be proved in time. */
   | 'superseded'
+  /** `close` was called while an evaluation was under way. */
+  | 'closed'
 
 /** The durable answer to "what happened to it". */
 export interface TerminationRecord {
   readonly reason: TerminationReason
+  /** Wall clock: epoch milliseconds. */
   readonly at: number
   readonly limitBytes: number
   /** The most the sandbox had allocated at any sample. */
@@ -23,4 +26,12 @@ export interface TerminationRecord {
   readonly checkpointId?: string
   /** Whether the same work under the same limit has a chance. Never for `out-of-memory`. */
   readonly retryable: boolean
+}
+
+/** The record of a sandbox that ended now. */
+export function terminationRecord(
+  reason: TerminationReason,
+  facts: Pick<TerminationRecord, 'at' | 'limitBytes' | 'peakBytes' | 'evidence'> & { readonly checkpointId?: string }
+): TerminationRecord {
+  return { reason, ...facts, retryable: reason !== 'out-of-memory' && reason !== 'unresponsive' }
 }

@@ -1,6 +1,15 @@
 import { canonicalJson } from '@enablement/core'
 import type { AuditDraft, AuditLog } from '@enablement/core/audit'
-import { execute, firstRow, integerOf, rows, type Sql, type SqlDatabase, type SqlRow, textOf } from '@enablement/core/sql'
+import {
+  execute,
+  firstRow,
+  integerOf,
+  rows,
+  type Sql,
+  type SqlDatabase,
+  type SqlRow,
+  textOf
+} from '@enablement/core/sql'
 import { type Incident, OPEN_STATES, stepIncident } from '../incident/incident.ts'
 import type { IncidentStore } from '../incident/incident-store.ts'
 

@@ -1,29 +1,7 @@
-import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 import type { Fact } from '../evidence/fact.ts'
-import type { Dossier, Step } from '../request/step.ts'
-
-/**
- * A message that has to go out, as a row of the outbox: written in the unit that decided on it, sent outside of any
- * unit, and its result committed afterwards. A worker that dies in between makes it go out once more, under the same id.
- */
-export interface Delivery {
-  readonly id: string
-  readonly requestId: string
-  /** An invitation to decide, or the verdict for someone who was invited. */
-  readonly kind: 'invitation' | 'verdict'
-  readonly tier: number
-  readonly approver: string
-  readonly channel: string
-  /** `failed`: a verdict that could not be brought, which is best effort. `cancelled`: the verdict came first. */
-  readonly state: 'queued' | 'delivered' | 'unreachable' | 'failed' | 'cancelled'
-  /** How often a worker has set out to send it. */
-  readonly attempts: number
-  /** When a worker may take it; for one that was taken, when its lease ends. Undefined once nothing is left to do. */
-  readonly dueAt: number | undefined
-  /** The channel's own reference to the message, with which it updates it after the verdict. */
-  readonly receipt: string | undefined
-}
+import { type Delivery, noticeOf } from '../request/delivery.ts'
+import type { Dossier } from '../request/dossier.ts'
+import type { Step } from '../request/step.ts'
 
 /** What became of an attempt to send. */
 export type DeliveryResult =
@@ -36,46 +14,7 @@ export type DeliveryResult =
  * Attempts to send one message whose channel fails. The pauses in between (see the delivery duty) add up to about 10 s,
  * inside of most tiers' waits; a channel that says `unreachable` is believed at once.
  */
-export const DELIVERY_ATTEMPTS_MAX = 4
-
-/** Invites one approver of a tier on one channel. The id follows from what it is, so that no step can invite twice. */
-export function invitationOf(
-  requestId: string,
-  tier: number,
-  approver: string,
-  channel: string,
-  now: number
-): Delivery {
-  const id = identify('invitation', requestId, tier, approver, channel)
-  const state = 'queued'
-  return {
-    id,
-    requestId,
-    kind: 'invitation',
-    tier,
-    approver,
-    channel,
-    state,
-    attempts: 0,
-    dueAt: now,
-    receipt: undefined
-  }
-}
-
-/** Tells someone who was invited how it ended, on the same channel. */
-export function noticeOf(invitation: Delivery, now: number): Delivery {
-  const { requestId, tier, approver, channel } = invitation
-  const id = identify('verdict', requestId, tier, approver, channel)
-  return { ...invitation, id, kind: 'verdict', state: 'queued', attempts: 0, dueAt: now }
-}
-
-/** An invitation that has not gone out and no longer needs to. */
-export const cancelled = (delivery: Delivery): Delivery => ({ ...delivery, state: 'cancelled', dueAt: undefined })
-
-/** The first 128 bits of a hash, in hex: distinct for distinct parts, and fit for a channel's own idempotency key. */
-function identify(...parts: readonly (string | number)[]): string {
-  return bytesToHex(sha256(utf8ToBytes(JSON.stringify(parts)))).slice(0, 32)
-}
+const DELIVERY_ATTEMPTS_MAX = 4
 
 /**
  * Commits what became of an attempt. When it was the tier's last hope and the tier is to be skipped if unreachable, the

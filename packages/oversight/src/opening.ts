@@ -1,12 +1,12 @@
 import { parseOptions, type Requester } from '@enablement/core'
 import { z } from 'zod'
-import { type Action, detailOf } from '../action/action.ts'
-import { argumentHash } from '../action/argument-hash.ts'
-import { identitySchema, keySchema, proseSchema } from '../directory/identity.ts'
-import { begin } from '../escalation/escalation.ts'
-import { OversightError } from '../oversight-error.ts'
-import type { RequestRecord } from './request.ts'
-import type { Transitions } from './transitions.ts'
+import { type Action, detailOf } from './action/action.ts'
+import { argumentHash } from './action/argument-hash.ts'
+import { identitySchema, keySchema, proseSchema } from './directory/identity.ts'
+import { begin } from './escalation/escalation.ts'
+import { OversightError } from './oversight-error.ts'
+import type { RequestRecord } from './request/request.ts'
+import type { Transitions } from './request/transitions.ts'
 
 /** What is asked. */
 export interface OpenRequest<Input> {
@@ -27,11 +27,14 @@ export interface OpenRequest<Input> {
 /** Characters of a summary: a line, as a chat message or a pager shows it. */
 const SUMMARY_LENGTH_MAX = 500
 
+/** Control characters too: a summary goes into pagers and terminals. */
+const LINE_BREAK = /[\p{Cc}\p{Zl}\p{Zp}]/u
+
 const openSchema = z.strictObject({
   idempotencyKey: keySchema,
   tenant: identitySchema,
   requestedBy: z.strictObject({ agent: identitySchema, onBehalfOf: identitySchema.exactOptional() }),
-  summary: proseSchema(SUMMARY_LENGTH_MAX),
+  summary: proseSchema(SUMMARY_LENGTH_MAX).refine((value) => !LINE_BREAK.test(value), 'must be one line'),
   detail: z.unknown()
 })
 

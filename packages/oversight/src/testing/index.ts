@@ -1,0 +1,1 @@
+export { type OversightStoreSubject, oversightStoreConformance } from './oversight-store-conformance.ts'

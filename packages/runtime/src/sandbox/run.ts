@@ -1,0 +1,108 @@
+import type { Clock, Timer } from '@enablement/core'
+import type { MemoryMonitor, MemoryReading } from '../monitor/memory-monitor.ts'
+import type { HostSandbox, RunEnd } from './sandbox-host.ts'
+
+/** How long a guest in the critical range may go on to its next job boundary before it is interrupted. */
+const BOUNDARY_GRACE_MS = 250
+
+/** How long an interrupted guest may take to stop before its thread is ended: the grace of catalog RT-1. */
+const STOP_GRACE_MS = 5_000
+
+/** What made the host stop a run. */
+export type StopCause = 'timeout' | 'abort' | 'pressure' | 'close'
+
+/** A run that has ended. */
+export interface EndedRun {
+  readonly end: RunEnd
+  /** Why it was stopped, if the host stopped it. */
+  readonly cause: StopCause | undefined
+  /** Whether the guest had to be ended because it did not stop. */
+  readonly unresponsive: boolean
+  readonly elapsedMs: number
+}
+
+/** A run under way: it watches memory and deadlines, and makes sure that the run ends. */
+export interface Run {
+  readonly ended: Promise<EndedRun>
+  /** The host reports that the guest is in the critical range. */
+  press(): void
+  /** Interrupts it. */
+  stop(cause: StopCause): void
+}
+
+/** Starts `begin` and watches over it. `onReading` sees every sample; `onStale` a gap between them. */
+export function startRun(options: {
+  readonly clock: Clock
+  readonly sandbox: HostSandbox
+  readonly monitor: MemoryMonitor
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+  readonly begin: () => Promise<RunEnd>
+  readonly onReading: (reading: MemoryReading) => void
+  readonly onStale: () => void
+}): Run {
+  const { clock, sandbox, monitor, timeoutMs, signal, begin, onReading, onStale } = options
+  const startedAt = clock.monotonic()
+  let cause: StopCause | undefined
+  let unresponsive = false
+  let boundaryGrace: Timer | undefined
+  let stopGrace: Timer | undefined
+  let sampling: Timer | undefined
+  let late = false
+
+  const sample = (): MemoryReading => {
+    const reading = monitor.observe({ usedBytes: sandbox.usage().usedBytes, at: clock.monotonic() })
+    onReading(reading)
+    return reading
+  }
+
+  const stop = (wanted: StopCause): void => {
+    if (cause !== undefined) return
+    cause = wanted
+    sandbox.interrupt()
+    stopGrace = clock.startTimer(STOP_GRACE_MS, () => {
+      unresponsive = true
+      void sandbox.kill()
+    })
+  }
+
+  const press = (): void => {
+    if (sample().level !== 'critical' || boundaryGrace !== undefined) return
+    boundaryGrace = clock.startTimer(BOUNDARY_GRACE_MS, () => {
+      boundaryGrace = undefined
+      // It may have freed what it held; then it goes on, and is watched on.
+      if (sandbox.usage().usedBytes >= monitor.criticalAtBytes) stop('pressure')
+    })
+  }
+
+  const watch = (delayMs: number): void => {
+    sampling = clock.startTimer(
+      delayMs,
+      () => {
+        // Once per gap, however long it lasts: a starved host need not hear of it at every sample.
+        const stale = monitor.isStale(clock.monotonic())
+        if (stale && !late) onStale()
+        late = stale
+        const reading = sample()
+        if (reading.level === 'critical') press()
+        watch(reading.nextSampleMs)
+      },
+      { background: true }
+    )
+  }
+
+  const onAbort = (): void => stop('abort')
+  signal?.addEventListener('abort', onAbort, { once: true })
+  const deadline = clock.startTimer(timeoutMs, () => stop('timeout'))
+  const ended = begin()
+    .then((end) => {
+      sample()
+      return { end, cause, unresponsive, elapsedMs: clock.monotonic() - startedAt }
+    })
+    .finally(() => {
+      signal?.removeEventListener('abort', onAbort)
+      for (const timer of [deadline, boundaryGrace, stopGrace, sampling]) timer?.cancel()
+    })
+  watch(sample().nextSampleMs)
+  return { ended, press, stop }
+}

@@ -1,0 +1,56 @@
+/**
+ * Every quality gate, two at a time, with one line each; what a failing gate said follows its line.
+ *
+ *   node tooling/checks/src/all.ts                     all of them
+ *   node tooling/checks/src/all.ts imports surface     only those
+ */
+import process from 'node:process'
+import { command, eachOf } from './command.ts'
+import { root } from './gate.ts'
+
+interface Check {
+  readonly name: string
+  readonly program: string
+  readonly args: readonly string[]
+}
+
+const own = (name: string): Check => ({ name, program: process.execPath, args: [`tooling/checks/src/${name}.ts`] })
+
+/** The slow ones first, so that the quick ones fill what is left of the second lane. */
+const checks: readonly Check[] = [
+  own('packed'),
+  own('surface'),
+  own('snippets'),
+  { name: 'types', program: 'tsc', args: ['-p', 'tsconfig.json'] },
+  { name: 'oxlint', program: 'oxlint', args: ['--type-aware', '--format=unix', 'packages', 'tooling', 'examples'] },
+  { name: 'knip', program: 'knip', args: ['--no-progress'] },
+  own('imports'),
+  own('ambient'),
+  { name: 'biome', program: 'biome', args: ['check', '--error-on-warnings', '--reporter=concise', '.'] },
+  { name: 'duplication', program: 'jscpd', args: [] },
+  own('size')
+]
+
+const lanes = 2
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => checks.every((check) => check.name !== name))
+if (unknown.length > 0) {
+  console.error(`unknown gate ${unknown.join(', ')}; there are ${checks.map((check) => check.name).join(', ')}`)
+  process.exit(2)
+}
+const chosen = wanted.length === 0 ? checks : checks.filter((check) => wanted.includes(check.name))
+const started = performance.now()
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+const statuses = await eachOf(chosen, lanes, async ({ name, program, args }) => {
+  const begun = performance.now()
+  const { status, output } = await command(program, args, { cwd: root })
+  console.log(`${status === 0 ? 'ok    ' : 'FAILED'}  ${name.padEnd(12)} ${seconds(begun).padStart(7)}`)
+  if (status !== 0) console.log(output.trimEnd().replaceAll(/^/gm, '  '))
+  return status
+})
+
+const failed = statuses.filter((status) => status !== 0).length
+console.log(`${chosen.length - failed} gates passed, ${failed} failed, ${seconds(started)}`)
+process.exitCode = failed === 0 ? 0 : 1

@@ -1,0 +1,13 @@
+/** The packages as an application imports them: by their published names, statically, so that bundlers see them. */
+export * as core from '@enablement/core'
+export * as coreRedis from '@enablement/core/redis'
+export * as coreSql from '@enablement/core/sql'
+export * as sqlite from '@enablement/core/sqlite'
+export * as messaging from '@enablement/messaging'
+export * as metering from '@enablement/metering'
+export * as meteringRedis from '@enablement/metering/redis'
+export * as meteringSql from '@enablement/metering/sql'
+export * as runtime from '@enablement/runtime'
+export * as runtimeMemory from '@enablement/runtime/memory'
+export * as quickjs from '@enablement/runtime/quickjs'
+export * as ioredis from 'ioredis'

@@ -1,0 +1,20 @@
+import path from 'node:path'
+import process from 'node:process'
+import { embeddedInVite } from '@enablement/build/vite'
+import { defineConfig } from 'vitest/config'
+
+// TARGET=dist loads the built packages, as Node itself resolves them; otherwise the sources.
+const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
+const all = [...conditions, 'module', 'node', 'development|production']
+
+export default defineConfig({
+  plugins: [embeddedInVite()],
+  resolve: { conditions: all },
+  ssr: { resolve: { conditions: all, externalConditions: [...conditions, 'node'] } },
+  test: {
+    root: path.join(import.meta.dirname, '../..'),
+    include: ['tooling/matrix/smoke/smoke.test.mjs'],
+    server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
+    testTimeout: 30_000
+  }
+})
