@@ -1,3 +1,5 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Channel, Invitation } from '@enablement/oversight'
 
@@ -14,22 +16,44 @@ export const pager: Channel = {
   }
 }
 
+/** Bo's desk, on the second tier, with a tray that outlives the process: a delivered invitation is not delivered again. */
+export interface Desk extends Channel {
+  /** Bo looks at what an earlier process left in her tray. */
+  open(): void
+}
+
 /**
- * Bo sits at the desk: the second tier. An invitation is with her as soon as it is delivered; her answer comes later,
- * from outside of the delivery, as it would from a web page.
+ * An invitation is with Bo as soon as it lies in her tray; her answer comes later, from outside of the delivery, as it
+ * would from a web page.
  */
-export function deskOf(options: {
+export function createDesk(options: {
+  readonly folder: string
   readonly think: (invitation: Invitation) => Promise<Answer>
   readonly decide: (invitation: Invitation, answer: Answer) => Promise<void>
   readonly onFailure: (error: unknown) => void
-}): Channel {
+}): Desk {
+  const { think, decide, onFailure } = options
+  const file = path.join(options.folder, 'tray.json')
+  const tray = new Map<string, Invitation>(
+    existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as [string, Invitation][]) : []
+  )
+  const keep = (): void => writeFileSync(file, JSON.stringify([...tray]))
+  const answer = async (invitation: Invitation): Promise<void> => {
+    await decide(invitation, await think(invitation))
+    tray.delete(invitation.id)
+    keep()
+  }
   return {
     async deliver(invitation) {
-      options
-        .think(invitation)
-        .then((answer) => options.decide(invitation, answer))
-        .catch(options.onFailure)
+      if (!tray.has(invitation.id)) {
+        tray.set(invitation.id, invitation)
+        keep()
+        answer(invitation).catch(onFailure)
+      }
       return { outcome: 'delivered' }
+    },
+    open() {
+      for (const invitation of tray.values()) answer(invitation).catch(onFailure)
     }
   }
 }

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import process from 'node:process'
 import { createIdSource, systemClock, systemPlatform } from '@enablement/core'
 import colors from 'picocolors'
-import { type Answer, askInTerminal, deskOf, neverAnswer, pager, thinkForHerself } from './approvers.ts'
+import { type Answer, askInTerminal, createDesk, neverAnswer, pager, thinkForHerself } from './approvers.ts'
 import { openBackend } from './backend.ts'
 import { readCommandLine, usage } from './command-line.ts'
 import { JourneyEnded, travel } from './journey.ts'
@@ -22,7 +22,8 @@ async function main(args: readonly string[]): Promise<number> {
   const record = openRunRecord(folder, { runId: createIdSource(systemPlatform)(), startedAt: systemClock.now() })
 
   const think = hold ? neverAnswer : interactive ? askInTerminal : thinkForHerself
-  const desk = deskOf({
+  const desk = createDesk({
+    folder,
     think(invitation) {
       timeline.say('approver', `bo reads: ${invitation.summary}`)
       return think(invitation)
@@ -33,6 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
     onFailure: (error) => timeline.say('approver', `bo's answer was not taken: ${String(error)}`, 'bad')
   })
   await using backend = await openBackend({ folder, keys: await openKeys(folder), channels: { pager, desk }, observe })
+  desk.open()
 
   try {
     const { events } = await usageOf(backend, 'sandbox-milliseconds')

@@ -20,7 +20,7 @@ export function narrate(timeline: Timeline): {
 } {
   const observed: Observed = { memoryLevels: new Set(), duplicates: 0, refusals: 0 }
   const observe = (event: RuntimeEvent | OversightEvent | MeteringEvent): void => {
-    switch ((event as { kind?: string }).kind ?? (event as {type:string}).type) {
+    switch (event.type) {
       case 'sandbox-opened':
         return timeline.say('runtime', `a sandbox of ${mebibytes(event.memoryLimitBytes)} runs`)
       case 'memory-warning':
@@ -51,12 +51,12 @@ export function narrate(timeline: Timeline): {
         return timeline.say('oversight', `${event.by} approves: ${event.reason ?? 'without a reason'}`, 'good')
       case 'request.denied':
         return timeline.say('oversight', `${event.by} denies: ${event.reason}`, 'bad')
-      case 'usage-duplicate':
+      case 'usage.duplicate':
         observed.duplicates += 1
         return timeline.say('metering', `reported twice, counted once: ${event.transactionId}`, 'warning')
-      case 'quota-consumed':
+      case 'quota.consumed':
         return timeline.say('metering', `${event.amount} of ${event.limit} spent, ${event.remaining} left`)
-      case 'quota-refused':
+      case 'quota.refused':
         observed.refusals += 1
         return timeline.say('metering', `${event.amount} of ${event.limit} refused, ${event.remaining} left`, 'warning')
       default:

@@ -82,23 +82,23 @@ export function createMeter(options: MeterOptions): Meter {
   const settle = (entry: UsageEntry, verdict: DedupVerdict): RecordOutcome => {
     const { tenant, subscription, transactionId, metric, quantity } = entry
     if (verdict.outcome === 'new') {
-      notify(observe, { kind: 'usage-recorded', tenant, subscription, metric, quantity })
+      notify(observe, { type: 'usage.recorded', tenant, subscription, metric, quantity })
       return { outcome: 'recorded' }
     }
     const { outcome, firstReceivedAt } = verdict
-    notify(observe, { kind: `usage-${outcome}`, tenant, subscription, transactionId, firstReceivedAt })
+    notify(observe, { type: `usage.${outcome}`, tenant, subscription, transactionId, firstReceivedAt })
     return { outcome, firstReceivedAt }
   }
 
   const reject = (rejected: RecordOutcome & { readonly outcome: 'rejected' }): RecordOutcome => {
-    notify(observe, { kind: 'usage-rejected', paths: rejected.issues.map(({ path }) => path) })
+    notify(observe, { type: 'usage.rejected', paths: rejected.issues.map(({ path }) => path) })
     return rejected
   }
 
   const failed = (operation: string, error: unknown): MeteringError<'STORE_FAILED'> => {
     const failure = storeFailure(operation, error)
     if (failure === undefined) throw error
-    notify(observe, { kind: 'usage-store-failed', error: failure })
+    notify(observe, { type: 'usage.store-failed', error: failure })
     return failure
   }
 

@@ -1,26 +1,26 @@
 import type { MeteringError } from './failure/metering-error.ts'
 
-/** What metering tells an observer, by `kind`. Names and numbers, never an event's properties. */
+/** What metering tells an observer, by `type`. Names and numbers, never an event's properties. */
 export type MeteringEvent =
   | {
-      readonly kind: 'usage-recorded'
+      readonly type: 'usage.recorded'
       readonly tenant: string
       readonly subscription: string
       readonly metric: string
       readonly quantity: number
     }
   | {
-      readonly kind: 'usage-duplicate' | 'usage-conflict'
+      readonly type: 'usage.duplicate' | 'usage.conflict'
       readonly tenant: string
       readonly subscription: string
       readonly transactionId: string
       readonly firstReceivedAt: number
     }
   /** `paths` names the fields that were refused. Whose event it was is not known: nothing in it can be trusted. */
-  | { readonly kind: 'usage-rejected'; readonly paths: readonly string[] }
-  | { readonly kind: 'usage-store-failed'; readonly error: MeteringError<'STORE_FAILED'> }
+  | { readonly type: 'usage.rejected'; readonly paths: readonly string[] }
+  | { readonly type: 'usage.store-failed'; readonly error: MeteringError<'STORE_FAILED'> }
   | {
-      readonly kind: 'quota-consumed' | 'quota-refused'
+      readonly type: 'quota.consumed' | 'quota.refused'
       readonly tenant: string
       readonly limit: string
       readonly amount: number
@@ -29,14 +29,14 @@ export type MeteringEvent =
       readonly elapsedMs: number
     }
   | {
-      readonly kind: 'quota-conflict'
+      readonly type: 'quota.conflict'
       readonly tenant: string
       readonly limit: string
       readonly amount: number
       readonly firstAmount: number
     }
   | {
-      readonly kind: 'quota-unavailable'
+      readonly type: 'quota.unavailable'
       readonly tenant: string
       readonly limit: string
       readonly amount: number

@@ -86,7 +86,7 @@ describe('recording usage', () => {
       issues: [{ path: 'quantity', message: expect.stringMatching(/./) }]
     })
     expect(await meter.totals(whole)).toEqual([])
-    expect(events).toEqual([{ kind: 'usage-rejected', paths: ['quantity'] }])
+    expect(events).toEqual([{ type: 'usage.rejected', paths: ['quantity'] }])
   })
 
   it('throws when the store fails, and counts once when asked again', async () => {
@@ -97,7 +97,7 @@ describe('recording usage', () => {
       detail: { operation: 'record usage', reason: 'STORE_UNAVAILABLE' },
       cause: down
     })
-    expect(events).toMatchObject([{ kind: 'usage-store-failed' }])
+    expect(events).toMatchObject([{ type: 'usage.store-failed' }])
     expect(await meter.record(event)).toEqual({ outcome: 'recorded' })
   })
 
@@ -118,9 +118,9 @@ describe('recording usage', () => {
     const identity = { tenant: 'org', subscription: 'sub' }
     const repeat = { ...identity, transactionId: 'call-1', firstReceivedAt: platform.clock.now() }
     expect(events).toEqual([
-      { kind: 'usage-recorded', ...identity, metric: 'tokens', quantity: 5 },
-      { kind: 'usage-duplicate', ...repeat },
-      { kind: 'usage-conflict', ...repeat }
+      { type: 'usage.recorded', ...identity, metric: 'tokens', quantity: 5 },
+      { type: 'usage.duplicate', ...repeat },
+      { type: 'usage.conflict', ...repeat }
     ])
     const loud = createMeter({
       store: memoryUsageStore(),

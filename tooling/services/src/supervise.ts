@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import net from 'node:net'
 import os from 'node:os'
@@ -37,11 +37,9 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** A folder for one server. Readable by others, because Postgres runs under another account when this is root. */
-export function temporaryFolder(prefix: string, parent: string = os.tmpdir()): string {
-  const folder = mkdtempSync(path.join(parent, `enablement-${prefix}-`))
-  chmodSync(folder, 0o755)
-  return folder
+/** A name for one server's folder, which its supervisor makes: it could not remove what was made before it ran. */
+export function folderName(prefix: string, parent: string = os.tmpdir()): string {
+  return path.join(parent, `enablement-${prefix}-${randomBytes(6).toString('hex')}`)
 }
 
 /** The server could not have the port: it was free when chosen, and somebody was quicker. */
@@ -57,7 +55,7 @@ const graceTenths = 50
 export interface Supervised {
   /** For messages. */
   readonly name: string
-  /** The server's folder: removed when it ends, however it ends. */
+  /** The server's folder: made before it starts and removed when it ends, however it ends. */
   readonly folder: string
   readonly signal: 'TERM' | 'INT'
   /** Found in the server's own output once it accepts connections. (A ping could be answered by somebody else's.) */
@@ -74,6 +72,7 @@ export async function supervise(command: readonly string[], options: Supervised)
   // `read` is a builtin: the watcher is one process and goes with its parent, leaving no `cat` behind. The signal is sent
   // again and again because a server that is still starting may not heed it yet.
   const script = `folder=$1; shift; exec 3<&0
+mkdir -p "$folder" && cd "$folder" || exit
 "$@" </dev/null 3<&- & server=$!
 ( read -r _ <&3
   tenths=0
@@ -86,7 +85,7 @@ kill $watcher 2>/dev/null
 cd /; rm -rf "$folder"; exit $code`
   const child = spawn('sh', ['-c', script, 'sh', options.folder, ...command], {
     ...options.spawn,
-    cwd: options.folder,
+    cwd: '/',
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true
   })

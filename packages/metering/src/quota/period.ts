@@ -36,41 +36,10 @@ export function runningWindow(last: PeriodWindow | undefined, period: Period, no
   return windowAt(period, now)
 }
 
-const DAY_MS = 86_400_000
-
-/** Days from 0000-03-01 to 1970-01-01. */
-const EPOCH_DAY = 719_468
-
-/** Days in 400 years, after which the Gregorian calendar repeats. */
-const ERA_DAYS = 146_097
-
-/**
- * The calendar month around `now`. The arithmetic is Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms"
- * (`civil_from_days`, `days_from_civil`), which counts years from March so that the leap day comes last; `consume.lua`
- * does the same in Lua, where there are no dates at all.
- */
+/** The calendar month around `now`. `consume.lua` counts days by itself, for Lua in Redis knows no dates. */
 function monthAt(now: number): PeriodWindow {
-  const day = Math.floor(now / DAY_MS) + EPOCH_DAY
-  const era = Math.floor(day / ERA_DAYS)
-  const dayOfEra = day - era * ERA_DAYS
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1_460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / (ERA_DAYS - 1))) /
-      365
-  )
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100))
-  // 0 is March, 11 is February.
-  const month = Math.floor((5 * dayOfYear + 2) / 153)
-  const months = (era * 400 + yearOfEra) * 12 + month
-  return { startsAt: monthStart(months), endsAt: monthStart(months + 1) }
-}
-
-/** When a month begins, counted from March of the year 0. */
-function monthStart(months: number): number {
-  const year = Math.floor(months / 12)
-  const month = months - year * 12
-  const era = Math.floor(year / 400)
-  const yearOfEra = year - era * 400
-  const dayOfYear = Math.floor((153 * month + 2) / 5)
-  const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear
-  return (era * ERA_DAYS + dayOfEra - EPOCH_DAY) * DAY_MS
+  const date = new Date(now)
+  const year = date.getUTCFullYear()
+  const month = date.getUTCMonth()
+  return { startsAt: Date.UTC(year, month), endsAt: Date.UTC(year, month + 1) }
 }

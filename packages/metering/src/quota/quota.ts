@@ -158,16 +158,16 @@ export function createQuotas(options: QuotasOptions): Quotas {
           } catch (error) {
             const failure = storeFailure('consume from a quota', error)
             if (failure === undefined) throw error
-            notify(observe, { kind: 'quota-unavailable', tenant, limit, amount, allowed, error: failure })
+            notify(observe, { type: 'quota.unavailable', tenant, limit, amount, allowed, error: failure })
             return { outcome: 'unavailable', allowed, error: failure }
           }
           if (answer.outcome === 'conflict') {
-            notify(observe, { kind: 'quota-conflict', tenant, limit, amount, firstAmount: answer.firstAmount })
+            notify(observe, { type: 'quota.conflict', tenant, limit, amount, firstAmount: answer.firstAmount })
             return { ...answer, requested: amount }
           }
           const { outcome, remaining, resetsAt } = answer
           const elapsedMs = platform.clock.monotonic() - startedAt
-          notify(observe, { kind: `quota-${outcome}`, tenant, limit, amount, remaining, elapsedMs })
+          notify(observe, { type: `quota.${outcome}`, tenant, limit, amount, remaining, elapsedMs })
           if (outcome === 'consumed') return answer
           // Waiting does not help when the whole quantity is less than what was asked for.
           const retryAt = amount <= quantity ? resetsAt : null

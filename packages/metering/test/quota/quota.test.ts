@@ -133,9 +133,9 @@ describe('a quota', () => {
     await tokens.consume(2, { idempotencyKey: '1' })
     const base = { tenant: 'org', limit: 'llm-tokens' }
     expect(events).toEqual([
-      { kind: 'quota-consumed', ...base, amount: 9_999, remaining: 1, elapsedMs: 0 },
-      { kind: 'quota-refused', ...base, amount: 2, remaining: 1, elapsedMs: 0 },
-      { kind: 'quota-conflict', ...base, amount: 2, firstAmount: 9_999 }
+      { type: 'quota.consumed', ...base, amount: 9_999, remaining: 1, elapsedMs: 0 },
+      { type: 'quota.refused', ...base, amount: 2, remaining: 1, elapsedMs: 0 },
+      { type: 'quota.conflict', ...base, amount: 2, firstAmount: 9_999 }
     ])
     const loud = setUp({
       observe: () => {
@@ -163,7 +163,7 @@ describe('a quota whose store fails', () => {
       error: { name: 'MeteringError', code: 'STORE_FAILED', detail: { reason: 'STORE_UNAVAILABLE' }, cause: down }
     })
     expect(events).toMatchObject([
-      { kind: 'quota-unavailable', tenant: 'org', limit: 'llm-tokens', amount: 1, allowed }
+      { type: 'quota.unavailable', tenant: 'org', limit: 'llm-tokens', amount: 1, allowed }
     ])
   })
 

@@ -2,7 +2,7 @@ import { type Clock, isSuiteError, type Verdict } from '@enablement/core'
 import type { OversightEvent } from '../evidence/event.ts'
 import { OversightError } from '../oversight-error.ts'
 import type { OversightStore } from '../oversight-store.ts'
-import { verdictOf } from './request.ts'
+import { type RequestRecord, verdictOf } from './request.ts'
 import type { WakeUps } from './wake-ups.ts'
 
 /** What waiting needs. */
@@ -24,52 +24,62 @@ export async function verdictFrom(
   requestId: string,
   signal: AbortSignal | undefined
 ): Promise<Verdict> {
-  const { store, wakeUps, emit } = room
   for (;;) {
     signal?.throwIfAborted()
     // Listening begins before the look, or a verdict committed in between would wait for the next poll.
-    let hinted = false
-    let onHint = (): void => {
-      hinted = true
-    }
-    const stop = wakeUps.listen(requestId, () => onHint())
+    const hint: Hint = { given: false, onGiven: undefined }
+    const stop = room.wakeUps.listen(requestId, () => {
+      hint.given = true
+      hint.onGiven?.()
+    })
     try {
-      const request = await store.find(requestId)
-      if (request === undefined) throw unknown(requestId)
-      const verdict = verdictOf(request)
+      const verdict = await look(room, requestId)
       if (verdict !== undefined) return verdict
-    } catch (error) {
-      if (!isSuiteError(error, 'STORE_UNAVAILABLE') && !isSuiteError(error, 'OVERLOADED')) {
-        stop()
-        throw error
-      }
-      emit({ type: 'wait.store-unavailable', requestId, error })
-    }
-    try {
-      await new Promise<void>((resolve, reject) => {
-        if (hinted) return resolve()
-        if (signal?.aborted) return reject(signal.reason as Error)
-        const end = (): void => {
-          timer.cancel()
-          signal?.removeEventListener('abort', onAbort)
-        }
-        const onAbort = (): void => {
-          end()
-          reject(signal?.reason as Error)
-        }
-        onHint = () => {
-          end()
-          resolve()
-        }
-        const timer = room.clock.startTimer(room.pollMs, onHint)
-        signal?.addEventListener('abort', onAbort, { once: true })
-      })
+      await pause(room, hint, signal)
     } finally {
       stop()
     }
   }
 }
 
-function unknown(requestId: string): OversightError<'UNKNOWN_REQUEST'> {
-  return new OversightError('UNKNOWN_REQUEST', `there is no request ${requestId}`, { requestId })
+/** A hint that may come before anyone waits for it. */
+interface Hint {
+  given: boolean
+  onGiven: (() => void) | undefined
+}
+
+/** The verdict that the store holds; undefined while there is none, or while the store is away. */
+async function look({ store, emit }: WaitingRoom, requestId: string): Promise<Verdict | undefined> {
+  let request: RequestRecord | undefined
+  try {
+    request = await store.find(requestId)
+  } catch (error) {
+    if (!isSuiteError(error, 'STORE_UNAVAILABLE') && !isSuiteError(error, 'OVERLOADED')) throw error
+    emit({ type: 'wait.store-unavailable', requestId, error })
+    return undefined
+  }
+  if (request === undefined) {
+    throw new OversightError('UNKNOWN_REQUEST', `there is no request ${requestId}`, { requestId })
+  }
+  return verdictOf(request)
+}
+
+/** Ends at the next poll or at a hint; rejects when the signal aborts. Timer and listener are gone either way. */
+function pause({ clock, pollMs }: WaitingRoom, hint: Hint, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason as Error)
+    if (hint.given) return resolve()
+    const end = (): void => {
+      timer.cancel()
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    }
+    const onAbort = (): void => {
+      timer.cancel()
+      reject(signal?.reason as Error)
+    }
+    const timer = clock.startTimer(pollMs, end)
+    hint.onGiven = end
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
 }
