@@ -44,17 +44,17 @@ export async function reckon(
   const invariants: Invariant[] = [
     {
       what: 'the agent ran out of memory once',
-      found: `${count('memory-incident.detected')} incident, peak ${((Number(peak) || 0) / 2 ** 20).toFixed(1)} MiB`,
+      found: `incidents: ${count('memory-incident.detected')}, peak ${((Number(peak) || 0) / 2 ** 20).toFixed(1)} MiB`,
       held: count('memory-incident.detected') === 1
     },
     {
       what: 'an unreachable approver: escalated once',
-      found: `${count('tier.passed')} escalation, ${count('invitation.unreachable')} unreachable`,
+      found: `escalations: ${count('tier.passed')}, unreachable: ${count('invitation.unreachable')}`,
       held: count('tier.passed') === 1 && count('tier.asked') === 2
     },
     {
       what: 'approved once, executed once',
-      found: `${count('request.approved')} approval, ${count('execution.executed')} execution`,
+      found: `approvals: ${count('request.approved')}, executions: ${count('execution.executed')}`,
       held: count('request.opened') === 1 && count('request.approved') === 1 && count('execution.executed') === 1
     },
     {
@@ -73,22 +73,22 @@ export async function reckon(
     },
     {
       what: 'every word counted once',
-      found: `${words.quantity.toLocaleString('en')} words, ${observed.duplicates} duplicate caught`,
+      found: `${words.quantity.toLocaleString('en')} words, duplicates caught: ${observed.duplicates}`,
       held: words.quantity === BigInt(expected.words) && (journey.answeredBefore || observed.duplicates > 0)
     },
     {
       what: 'every run metered',
-      found: `${milliseconds.events} runs, ${milliseconds.quantity.toLocaleString('en')} ms`,
+      found: `runs: ${milliseconds.events}, ${milliseconds.quantity.toLocaleString('en')} ms`,
       held: milliseconds.events - metersBefore === journey.evaluations
     },
     {
       what: 'the quota refused one call',
-      found: `${observed.refusals} refused`,
+      found: `calls refused: ${observed.refusals}`,
       held: observed.refusals === 1
     },
     {
       what: 'the answer was received once',
-      found: journey.receivedBefore ? 'before the restart' : `${journey.printed} message`,
+      found: journey.receivedBefore ? 'before the restart' : `messages: ${journey.printed}`,
       held: journey.receivedBefore ? journey.printed === 0 : journey.printed === 1
     },
     {
@@ -111,7 +111,7 @@ export async function usageOf(
 }
 
 export function draw({ invariants, cost }: Reckoning): string {
-  const table = new Table({ head: ['survived', 'found', ''], style: { head: ['bold'], compact: true } })
+  const table = new Table({ head: ['survived', 'found', ''], style: { head: [], border: [], compact: true } })
   for (const { what, found, held } of invariants) {
     table.push([what, found, held ? colors.green('held') : colors.red('BROKEN')])
   }

@@ -1,7 +1,7 @@
 export type { CheckpointStore, StoredCheckpoint } from './checkpoint/checkpoint-store.ts'
 export { RuntimeError, type RuntimeErrorTable } from './failure/runtime-error.ts'
 export type { Incident, IncidentState, IncidentStep, Refusal } from './incident/incident.ts'
-export type { IncidentAdvance, IncidentStore } from './incident/incident-store.ts'
+export type { IncidentAdvance, IncidentOpening, IncidentStore } from './incident/incident-store.ts'
 export type { RecoveryOutcome } from './incident/recovery.ts'
 export {
   createMemoryMonitor,

@@ -212,7 +212,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       const validForMs = parseOptions(checkpointTtlSchema, 'sandbox.checkpoint', ttlMs ?? CHECKPOINT_TTL_MS)
       return (await sealing).seal(await header(identity, nextId(), validForMs), image)
     },
-    async exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence }) {
+    async exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence, ownership }) {
       const { id: sandboxId, tenant, agent, subscription, incarnation, memoryLimitBytes: limitBytes } = identity
       const recovery = exhaust(await incidentDeps(), {
         incident: {
@@ -227,7 +227,10 @@ export function createRuntime(options: RuntimeOptions): Runtime {
           requestedLimitBytes: asked({ tenant, agent, sandboxId, limitBytes, peakBytes }),
           peakBytes,
           evaluation,
-          evidence
+          evidence,
+          ...(ownership === undefined
+            ? {}
+            : { supersedes: { incidentId: ownership.incidentId, incarnation: ownership.incarnation } })
         },
         sandbox,
         alive,
@@ -307,6 +310,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   const ownershipOf = (incident: Incident): Ownership => {
     const { id: incidentId, tenant, agent, sandboxId, incarnation } = incident
     return {
+      incidentId,
+      incarnation,
       everyMs: OWNERSHIP_MS / 3,
       lastsMs: OWNERSHIP_MS,
       async renew() {

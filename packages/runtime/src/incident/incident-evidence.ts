@@ -2,10 +2,13 @@ import type { JsonObject } from '@enablement/core'
 import type { AuditDraft } from '@enablement/core/audit'
 import type { Incident, IncidentStep } from './incident.ts'
 
-/** The audit entry for an incident's opening. */
-export function openingEvidence(incident: Omit<Incident, 'handledUntil'>): AuditDraft {
-  const { sandboxId, limitBytes, peakBytes, evaluation } = incident
-  return draft(incident, 'detected', { sandboxId, limitBytes, peakBytes, evaluation })
+/** The audit entries for an incident's opening, and for the closing of the one that it supersedes. */
+export function openingEvidence(incident: Omit<Incident, 'handledUntil'>): readonly AuditDraft[] {
+  const { tenant, sandboxId, limitBytes, peakBytes, evaluation, supersedes } = incident
+  const detected = draft(incident, 'detected', { sandboxId, limitBytes, peakBytes, evaluation })
+  if (supersedes === undefined) return [detected]
+  const { incidentId, incarnation } = supersedes
+  return [draft({ tenant, id: incidentId }, 'closed', { incarnation }), detected]
 }
 
 /** The audit entries for a step. Renewals are heartbeats, not facts. */

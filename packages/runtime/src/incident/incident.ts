@@ -38,6 +38,8 @@ export interface Incident {
   /** Absent when there is none: it failed or took too long. */
   readonly checkpointId?: string
   readonly approvalRequestId?: string
+  /** The incident that the sandbox had been recovered from, and as which incarnation. */
+  readonly supersedes?: { readonly incidentId: string; readonly incarnation: number }
   readonly raisedLimitBytes?: number
   /** The fence of the execution that raised the limit. */
   readonly raisedFence?: number

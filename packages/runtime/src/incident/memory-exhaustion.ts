@@ -40,9 +40,10 @@ export interface ExhaustedSandbox {
 /**
  * Takes a stopped sandbox through `detected`, `checkpointed` and `asked`, each durable before the next. The sandbox is
  * ended whatever fails. The checkpoint bears the incident's id, so that a successor finds it even when this process dies
- * between saving it and saying so.
+ * between saving it and saying so. Undefined: another process
+ * owns the sandbox, and this one has no say any more.
  */
-export async function exhaust(deps: IncidentDeps, exhausted: ExhaustedSandbox): Promise<Recovery> {
+export async function exhaust(deps: IncidentDeps, exhausted: ExhaustedSandbox): Promise<Recovery | undefined> {
   const { incidents, observe } = deps
   const { sandbox } = exhausted
   const { id: incidentId, tenant, agent, sandboxId, limitBytes, peakBytes } = exhausted.incident
@@ -50,7 +51,9 @@ export async function exhaust(deps: IncidentDeps, exhausted: ExhaustedSandbox): 
   let state = 'unrecorded'
   try {
     const draft = { ...exhausted.incident, state: 'detected' } as const
-    let incident: Incident = await incidents.open(draft, HANDLING_MS, [openingEvidence(draft)])
+    const opening = await incidents.open(draft, HANDLING_MS, openingEvidence(draft))
+    if (opening.outcome === 'fenced') return undefined
+    let { incident } = opening
     state = incident.state
     observe({ type: 'incident-opened', ...of, limitBytes, peakBytes })
     const checkpointId = exhausted.alive ? await saveCheckpoint(deps, exhausted) : undefined

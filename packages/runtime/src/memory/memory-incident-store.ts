@@ -18,11 +18,19 @@ export function memoryIncidentStore(options: { readonly clock?: Clock } = {}): M
     evidence: recorded,
     async open(draft, handlingMs, evidence) {
       const known = incidents.get(draft.id)
-      if (known !== undefined) return known
+      if (known !== undefined) return { outcome: 'opened', incident: known }
+      const { supersedes } = draft
+      if (supersedes !== undefined) {
+        const former = incidents.get(supersedes.incidentId)
+        const step = { type: 'closed', incarnation: supersedes.incarnation } as const
+        const closed = former === undefined ? undefined : stepIncident(former, step, clock.now())
+        if (closed === undefined) return { outcome: 'fenced' }
+        incidents.set(closed.id, closed)
+      }
       const incident = { ...draft, handledUntil: clock.now() + handlingMs }
       incidents.set(incident.id, incident)
       recorded.push(...evidence)
-      return incident
+      return { outcome: 'opened', incident }
     },
     async advance(id, step, evidence) {
       const incident = incidents.get(id)

@@ -32,6 +32,9 @@ export interface SandboxIdentity {
 
 /** The hold of a recovered sandbox on its incident. */
 export interface Ownership {
+  readonly incidentId: string
+  readonly incarnation: number
+
   /** Extends it. False: another process has it. */
   renew(): Promise<boolean>
   /** Ends it, and with it the incident. */
@@ -48,6 +51,7 @@ export interface Exhaustion {
   readonly evaluation: 'suspended' | 'lost'
   readonly peakBytes: number
   readonly evidence: string
+  readonly ownership: Ownership | undefined
 }
 
 /** What a live sandbox needs of its runtime. */
@@ -56,7 +60,8 @@ export interface LiveSandboxDeps {
   readonly observe: (event: RuntimeEvent) => void
   readonly usage: UsageSink | undefined
   readonly hostFunctions: HostFunctions
-  exhaust(identity: SandboxIdentity, exhaustion: Exhaustion): Promise<Recovery>
+  /** Undefined: another process owns the sandbox by now. */
+  exhaust(identity: SandboxIdentity, exhaustion: Exhaustion): Promise<Recovery | undefined>
   seal(
     identity: SandboxIdentity,
     image: Uint8Array<ArrayBuffer>,
@@ -142,7 +147,12 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     const { usedBytes, peakBytes } = sandbox.usage()
     onReading(monitor.exceeded({ usedBytes, at: clock.monotonic() }))
     leave('out of memory')
-    const recovery = await deps.exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence })
+    const recovery = await deps.exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence, ownership })
+    if (recovery === undefined) {
+      const superseded = record('superseded', 'ownership was lost')
+      observe({ type: 'sandbox-terminated', ...of, record: superseded })
+      return { outcome: 'terminated', record: superseded }
+    }
     const { checkpointId } = recovery
     const facts = { at: clock.now(), limitBytes: memoryLimitBytes, peakBytes, evidence }
     observe({
@@ -150,8 +160,6 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
       ...of,
       record: terminationRecord('out-of-memory', checkpointId === undefined ? facts : { ...facts, checkpointId })
     })
-    // The incident that this run came from is over: the new one goes on from here.
-    await ownership?.end().catch((error: unknown) => ownership?.onUnrenewed(error))
     return { outcome: 'memory-exhausted', code: 'MEMORY_EXHAUSTED', recovery }
   }
 
@@ -204,7 +212,8 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
       calls = undefined
       run = undefined
       const [outcome] = await Promise.all([conclude(end, cause, unresponsive, timeoutMs), meter(elapsedMs)])
-      if (cause === 'abort' && end.outcome !== 'completed') signal?.throwIfAborted()
+      // Whatever else it ended in says more than the reason would.
+      if (cause === 'abort' && end.outcome === 'interrupted') signal?.throwIfAborted()
       return outcome
     } finally {
       calls = undefined

@@ -29,10 +29,27 @@ export function sqlIncidentStore(db: SqlDatabase, options: { readonly audit?: Au
     return integerOf(row ?? {}, 'now_at')
   }
 
+  function* locked(id: string): Sql<Incident | undefined> {
+    const row = yield* firstRow(`select incident from runtime_incidents where id = ? ${db.dialect.forUpdate}`, id)
+    return row === undefined ? undefined : incidentOf(row)
+  }
+
+  function* write(incident: Incident): Sql<void> {
+    yield* execute(
+      'update runtime_incidents set is_open = ?, incident = ? where id = ?',
+      isOpen(incident),
+      canonicalJson(incident),
+      incident.id
+    )
+  }
+
   return {
     open: (draft, handlingMs, evidence) =>
       db.run(function* () {
-        const incident: Incident = { ...draft, handledUntil: (yield* storeNow()) + handlingMs }
+        const { supersedes } = draft
+        const former = supersedes === undefined ? undefined : yield* locked(supersedes.incidentId)
+        const now = yield* storeNow()
+        const incident: Incident = { ...draft, handledUntil: now + handlingMs }
         const inserted = yield* execute(
           `insert into runtime_incidents (id, tenant, is_open, detected_at, incident)
            values (?, ?, ?, ?, ?) on conflict do nothing`,
@@ -42,25 +59,29 @@ export function sqlIncidentStore(db: SqlDatabase, options: { readonly audit?: Au
           incident.detectedAt,
           canonicalJson(incident)
         )
-        if (inserted.changes === 1) yield* append(evidence)
-        return incident
+        if (inserted.changes === 0) return { outcome: 'opened', incident } as const
+        if (supersedes !== undefined) {
+          const step = { type: 'closed', incarnation: supersedes.incarnation } as const
+          const closed = former === undefined ? undefined : stepIncident(former, step, now)
+          if (closed === undefined) {
+            yield* execute('delete from runtime_incidents where id = ?', incident.id)
+            return { outcome: 'fenced' } as const
+          }
+          yield* write(closed)
+        }
+        yield* append(evidence)
+        return { outcome: 'opened', incident } as const
       }),
 
     advance: (id, step, evidence) =>
       db.run(function* () {
-        const row = yield* firstRow(`select incident from runtime_incidents where id = ? ${db.dialect.forUpdate}`, id)
-        if (row === undefined) return { outcome: 'unknown' } as const
-        const incident = incidentOf(row)
+        const incident = yield* locked(id)
+        if (incident === undefined) return { outcome: 'unknown' } as const
         // Read after the lock was had: the time of the wait counts.
         const now = yield* storeNow()
         const next = stepIncident(incident, step, now)
         if (next === undefined) return { outcome: 'stale', incident, now } as const
-        yield* execute(
-          'update runtime_incidents set is_open = ?, incident = ? where id = ?',
-          isOpen(next),
-          canonicalJson(next),
-          id
-        )
+        yield* write(next)
         yield* append(evidence)
         return { outcome: 'advanced', incident: next, now } as const
       }),

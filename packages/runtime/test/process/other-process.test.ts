@@ -30,6 +30,7 @@ describe('a process that is killed', () => {
       platform: 'node',
       format: 'esm',
       target: 'node22',
+      logLevel: 'error',
       conditions: process.env['TARGET'] === 'dist' ? [] : ['@enablement/source'],
       plugins: [
         {

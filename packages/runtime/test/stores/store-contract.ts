@@ -66,6 +66,21 @@ export function storeContract(make: () => Promise<Stores>): void {
     expect((found?.incident.handledUntil ?? 0) - (found?.now ?? 0)).toBeLessThanOrEqual(1_000)
   })
 
+  it('closes the incident that a new one supersedes with it, unless that has another owner', async () => {
+    const { incidents, evidenceCount } = await make()
+    await incidents.open({ ...draft('old'), state: 'raised' }, 1, [])
+    await incidents.advance('old', { type: 'claimed', leaseMs: 60_000 }, [])
+    const next = (id: string, incarnation: number) =>
+      incidents.open({ ...draft(id), supersedes: { incidentId: 'old', incarnation } }, 1, evidence)
+    expect(await next('wrong', 1)).toEqual({ outcome: 'fenced' })
+    expect(await incidents.find('wrong')).toBeUndefined()
+    expect(await evidenceCount()).toBe(0)
+    expect(await next('new', 2)).toMatchObject({ outcome: 'opened', incident: { id: 'new' } })
+    expect(await next('new', 2)).toMatchObject({ outcome: 'opened' })
+    expect((await incidents.list('acme', { open: true, limit: 10 })).map(({ id }) => id)).toEqual(['new'])
+    expect(await evidenceCount()).toBe(1)
+  })
+
   it('takes each step once, from the state it belongs to', async () => {
     const { incidents, evidenceCount } = await make()
     await incidents.open(draft('i2'), 1_000, [])
