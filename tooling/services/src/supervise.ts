@@ -70,7 +70,8 @@ export interface Supervised {
  */
 export async function supervise(command: readonly string[], options: Supervised): Promise<() => Promise<void>> {
   // `read` is a builtin: the watcher is one process and goes with its parent, leaving no `cat` behind. The signal is sent
-  // again and again because a server that is still starting may not heed it yet.
+  // again and again because a server that is still starting may not heed it yet, and the folder removed so because what
+  // a killed server had started may still be writing there.
   const script = `folder=$1; shift; exec 3<&0
 mkdir -p "$folder" && cd "$folder" || exit
 "$@" </dev/null 3<&- & server=$!
@@ -82,7 +83,9 @@ mkdir -p "$folder" && cd "$folder" || exit
   done ) & watcher=$!
 wait $server; code=$?
 kill $watcher 2>/dev/null
-cd /; rm -rf "$folder"; exit $code`
+cd /; tenths=0
+until rm -rf "$folder" 2>/dev/null || [ $tenths -ge ${graceTenths} ]; do tenths=$((tenths + 1)); sleep 0.1; done
+exit $code`
   const child = spawn('sh', ['-c', script, 'sh', options.folder, ...command], {
     ...options.spawn,
     cwd: '/',

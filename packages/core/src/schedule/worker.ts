@@ -18,7 +18,7 @@ export interface WorkerOptions {
 export type WorkerEvent =
   /** A run threw. The duty is run again after `retryInMs`; the others go on meanwhile. */
   | {
-      readonly type: 'duty-failed'
+      readonly type: 'duty.failed'
       readonly duty: string
       readonly error: unknown
       /** Failures in a row, this one included. */
@@ -26,7 +26,7 @@ export type WorkerEvent =
       readonly retryInMs: number
     }
   /** The first run that succeeded after `failures` in a row. */
-  | { readonly type: 'duty-recovered'; readonly duty: string; readonly failures: number }
+  | { readonly type: 'duty.recovered'; readonly duty: string; readonly failures: number }
 
 /** How one duty fares. */
 export interface DutyHealth {
@@ -167,7 +167,7 @@ function startRounds(
     wokenMeanwhile = false
     try {
       const { handled } = await duty.run({ signal })
-      if (failures > 0) report({ type: 'duty-recovered', duty: name, failures })
+      if (failures > 0) report({ type: 'duty.recovered', duty: name, failures })
       failures = 0
       handledInAll += handled
       succeededAt = clock.now()
@@ -179,7 +179,7 @@ function startRounds(
       failures += 1
       const ceilingMs = Math.max(pollMs, Math.min(BACKOFF_MAX_MS, pollMs * 2 ** failures))
       const retryInMs = Math.ceil(ceilingMs * (0.5 + random.float() / 2))
-      report({ type: 'duty-failed', duty: name, error, failures, retryInMs })
+      report({ type: 'duty.failed', duty: name, error, failures, retryInMs })
       state = 'backing-off'
       return retryInMs
     }

@@ -132,7 +132,7 @@ describe('worker', () => {
       observe: (event) => events.push(event)
     })
     await platform.clock.advance(600_000)
-    const failed = events.filter((event) => event.type === 'duty-failed')
+    const failed = events.filter((event) => event.type === 'duty.failed')
     expect(failed).toHaveLength(9)
     let at = 0
     for (const [index, event] of failed.entries()) {
@@ -148,7 +148,7 @@ describe('worker', () => {
       at += event.retryInMs
     }
     expect(new Set(failed.slice(5).map(({ retryInMs }) => retryInMs)).size).toBeGreaterThan(1)
-    expect(events.at(-1)).toEqual({ type: 'duty-recovered', duty: 'test.noting', failures: 9 })
+    expect(events.at(-1)).toEqual({ type: 'duty.recovered', duty: 'test.noting', failures: 9 })
     expect(worker.health().duties[0]).toMatchObject({ state: 'waiting', failures: 0 })
   })
 
@@ -162,7 +162,7 @@ describe('worker', () => {
       observe: (event) => events.push(event)
     })
     await platform.clock.advance(0)
-    expect(events[0]).toMatchObject({ type: 'duty-failed' })
+    expect(events[0]).toMatchObject({ type: 'duty.failed' })
     expect((events[0] as { retryInMs: number }).retryInMs).toBeGreaterThanOrEqual(1_800_000)
   })
 
@@ -262,7 +262,7 @@ describe('worker', () => {
     })
     await platform.clock.advance(0)
     await worker.close()
-    expect(events).toMatchObject([{ type: 'duty-failed', error: new Error('a real fault') }])
+    expect(events).toMatchObject([{ type: 'duty.failed', error: new Error('a real fault') }])
   })
 
   it('lets timers and sockets have their turn while a duty is always busy', async () => {

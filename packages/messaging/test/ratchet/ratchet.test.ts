@@ -193,6 +193,10 @@ describe('the double ratchet', () => {
 })
 
 describe('a gap in a chain', () => {
+  it('is bounded by the numbers of the catalog', () => {
+    expect([SKIP_MAX, SKIPPED_KEYS_MAX, RECEIVING_CHAINS_MAX]).toEqual([1_000, 2_000, 5])
+  })
+
   it('may be of 1,000 messages and no more', async () => {
     const { alice, bob } = await pair()
     for (let lost = 0; lost < SKIP_MAX; lost += 1) await alice.seal('lost')

@@ -222,7 +222,72 @@ describe('opening a session', () => {
   })
 })
 
+/** The session that an envelope names. */
+const tagOf = (delivery: Delivery | undefined): string => Buffer.from(delivery?.envelope.slice(3, 19) ?? []).toString('hex')
+
+describe('an archived session', () => {
+  it('becomes active again on both sides when the peer goes on in it, though its opening came late', async () => {
+    // Which of the two ids is smaller is chance; both orders come up.
+    for (let round = 0; round < 8; round += 1) {
+      const place = town()
+      const { office } = place
+      const [alice, bob] = [await place.settle('alice#1'), await place.settle('bob#1')]
+      office.holding = true
+      await bob.messenger.send('alice#1', bytesOf('late'))
+      office.holding = false
+      const [late] = office.sent as [Delivery]
+      await alice.messenger.send('bob#1', bytesOf('a'))
+      await bob.messenger.send('alice#1', bytesOf('b'))
+      expect(await office.hand(late)).toEqual({ outcome: 'accepted' })
+      await alice.messenger.send('bob#1', bytesOf('a'))
+      await bob.messenger.send('alice#1', bytesOf('b'))
+      expect(tagOf(office.sent.at(-1))).toBe(tagOf(office.sent.at(-2)))
+      await quiet(place)
+      expect([alice.heard.toSorted(), bob.heard]).toEqual([
+        ['b', 'b', 'late'],
+        ['a', 'a']
+      ])
+    }
+  })
+
+  it('opens what comes late and stays archived: the peer may have lost it', async () => {
+    const place = await acquainted()
+    const { alice, bob, office } = place
+    office.holding = true
+    await bob.messenger.send('alice#1', bytesOf('from before'))
+    await bob.messenger.send('alice#1', bytesOf('from before too'))
+    office.holding = false
+    const [late, later] = office.sent.splice(0) as [Delivery, Delivery]
+    const reborn = await place.settle('bob#1', { identity: bob.identity })
+    await reborn.messenger.send('alice#1', bytesOf('I have lost everything'))
+    for (const delivery of [later, late]) expect(await office.hand(delivery)).toEqual({ outcome: 'accepted' })
+    expect(await alice.messenger.send('bob#1', bytesOf('start again'))).toMatchObject({ outcome: 'delivered' })
+    await quiet(place)
+    expect(reborn.heard).toEqual(['start again'])
+    expect(alice.heard).toEqual(['I have lost everything', 'from before too', 'from before'])
+  })
+})
+
 describe('two sessions opened at once', () => {
+  it('become the same one on both sides as soon as both openings have arrived', async () => {
+    for (let round = 0; round < 6; round += 1) {
+      const place = town()
+      const { office } = place
+      const [alice, bob] = [await place.settle('alice#1'), await place.settle('bob#1')]
+      office.holding = true
+      await alice.messenger.send('bob#1', bytesOf('a'))
+      await bob.messenger.send('alice#1', bytesOf('b'))
+      const opened = office.sent.splice(0)
+      for (const delivery of opened) await office.hand(delivery)
+      await alice.messenger.send('bob#1', bytesOf('a'))
+      await bob.messenger.send('alice#1', bytesOf('b'))
+      const crossing = office.sent.splice(0)
+      expect(tagOf(crossing[0])).toBe(tagOf(crossing[1]))
+      expect(tagOf(crossing[0])).toBe(opened.map(tagOf).toSorted()[0])
+      for (const delivery of crossing) expect(await office.hand(delivery)).toEqual({ outcome: 'accepted' })
+    }
+  })
+
   test.prop([fc.array(fc.record({ fromAlice: fc.boolean(), cross: fc.boolean() }), { maxLength: 12 })], {
     numRuns: 40
   })('open every message and end as one, whichever cross', async (script) => {
