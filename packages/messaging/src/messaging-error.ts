@@ -12,7 +12,9 @@ export type MessagingErrorTable = {
   readonly RECORD_NOT_AUTHENTIC: { readonly record: string; readonly version: number }
   /** A session record in the store is older than one this messenger has committed: sending on it would reuse keys. */
   readonly STATE_ROLLED_BACK: { readonly peer: string; readonly seenVersion: number; readonly foundVersion: number }
-  /** Other processes changed the same record between every read and commit of this one. Nothing was changed; try again. */
+  /**
+   * Other processes changed the same record between every read and commit of this one. Nothing was changed; try again.
+   */
   readonly STORE_CONTENDED: { readonly record: string; readonly attempts: number }
   /** The prekey directory failed. Nothing was sent. */
   readonly DIRECTORY_UNAVAILABLE: { readonly address: string; readonly operation: string }

@@ -4,7 +4,6 @@ import { z } from 'zod'
 import { createDispatch, directoryUnavailable, type Sent } from './delivery/dispatch.ts'
 import { createInbox, type Receiver } from './delivery/inbox.ts'
 import { createIntroduction } from './delivery/introduction.ts'
-import type { MessageStore } from './delivery/message-store.ts'
 import { createOutbox } from './delivery/outbox.ts'
 import { createReception } from './delivery/reception.ts'
 import type { Transport } from './delivery/transport.ts'
@@ -15,6 +14,7 @@ import { type Observe, quietly } from './messaging-event.ts'
 import type { PrekeyDirectory } from './prekey/prekey-directory.ts'
 import { preparePrekeys } from './prekey/prekey-stock.ts'
 import { createPeerSessions } from './session/peer-sessions.ts'
+import type { MessageStore } from './store/message-store.ts'
 
 /** What a messenger is made of. */
 export interface MessengerOptions {
@@ -189,12 +189,13 @@ export async function createMessenger(options: MessengerOptions): Promise<Messen
       return stop
     },
 
-    flush: (peer) => track(() => outbox.flush(peer)),
+    flush: (peer) => track(() => outbox.flush({ peer })),
 
     duties: [
       {
         name: `messaging.outbox:${address}`,
-        run: () => track(async () => ({ handled: (await outbox.flush()) + (await outbox.expire()) }))
+        run: ({ signal }) =>
+          track(async () => ({ handled: (await outbox.flush({ signal })) + (await outbox.expire()) }))
       }
     ],
 

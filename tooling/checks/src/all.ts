@@ -5,6 +5,7 @@
  *   node tooling/checks/src/all.ts imports surface     only those
  */
 import process from 'node:process'
+import { stripVTControlCharacters } from 'node:util'
 import { command, eachOf } from './command.ts'
 import { root } from './gate.ts'
 
@@ -23,7 +24,7 @@ const checks: readonly Check[] = [
   own('snippets'),
   { name: 'types', program: 'tsc', args: ['-p', 'tsconfig.json'] },
   { name: 'oxlint', program: 'oxlint', args: ['--type-aware', '--format=unix', 'packages', 'tooling', 'examples'] },
-  { name: 'knip', program: 'knip', args: ['--no-progress'] },
+  { name: 'knip', program: 'knip', args: ['--no-progress', '--no-config-hints'] },
   own('imports'),
   own('ambient'),
   { name: 'biome', program: 'biome', args: ['check', '--error-on-warnings', '--reporter=concise', '.'] },
@@ -47,7 +48,7 @@ const statuses = await eachOf(chosen, lanes, async ({ name, program, args }) => 
   const begun = performance.now()
   const { status, output } = await command(program, args, { cwd: root })
   console.log(`${status === 0 ? 'ok    ' : 'FAILED'}  ${name.padEnd(12)} ${seconds(begun).padStart(7)}`)
-  if (status !== 0) console.log(output.trimEnd().replaceAll(/^/gm, '  '))
+  if (status !== 0) console.log(stripVTControlCharacters(output).trimEnd().replaceAll(/^/gm, '  '))
   return status
 })
 

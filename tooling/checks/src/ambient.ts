@@ -10,7 +10,7 @@ import { packagesIn, relative, typescriptIn } from './workspace.ts'
 
 const home = /^packages\/core\/src\/(time|chance)\//
 
-interface Allowance {
+export interface Allowance {
   readonly file: string
   readonly names: readonly string[]
   readonly reason: string

@@ -79,6 +79,7 @@ export function tarballFaults(owner: Package, files: ReadonlyMap<string, Buffer>
   for (const [name, range] of Object.entries({ ...manifest.dependencies, ...manifest.peerDependencies })) {
     if (/^(workspace|catalog|file|link):/.test(range)) refuse('package.json', `${name}: ${range} cannot be installed`)
   }
+  const unfinished: string[] = []
   for (const [name, content] of files) {
     if (!/^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/.+\.(js|d\.ts|js\.map))$/.test(name)) {
       refuse(name, 'does not belong in the package')
@@ -86,8 +87,13 @@ export function tarballFaults(owner: Package, files: ReadonlyMap<string, Buffer>
     const text = content.toString('utf8')
     if (text.includes(root)) refuse(name, 'names a folder of the machine it was built on')
     if (name.endsWith('.d.ts') && /(from|import\()\s*['"]\.[^'"]*\.ts['"]/.test(text)) {
-      refuse(name, 'imports a .ts file, which is not shipped')
+      unfinished.push(name)
     }
+  }
+  const [first, ...others] = unfinished
+  if (first !== undefined) {
+    const more = others.length === 0 ? '' : ` (and ${others.length} others: did the build end?)`
+    refuse(first, `imports a .ts file, which is not shipped${more}`)
   }
   return faults
 }

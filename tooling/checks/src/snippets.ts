@@ -19,7 +19,7 @@ import {
 import path from 'node:path'
 import process from 'node:process'
 import { command, eachOf } from './command.ts'
-import { type Fault, type Report, runAsProgram } from './gate.ts'
+import { type Fault, type Report, root as repository, runAsProgram } from './gate.ts'
 import { packagesIn, relative } from './workspace.ts'
 
 type Treatment = 'run' | 'check' | 'skip'
@@ -93,7 +93,7 @@ function prepare(root: string): string {
       if (!name.startsWith('@enablement/')) link(name, path.join(home, 'node_modules', name))
     }
   }
-  link('@types/node', path.join(root, 'node_modules/@types/node'))
+  link('@types/node', path.join(repository, 'node_modules/@types/node'))
   writeFileSync(path.join(folder, 'package.json'), '{ "private": true, "type": "module" }')
   return folder
 }

@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { checkAmbient } from '../src/ambient.ts'
+import { type Allowance, checkAmbient } from '../src/ambient.ts'
 import { type Files, manifest, tree } from './support/tree.ts'
 
-const found = (
-  text: string,
-  file = 'packages/core/src/a.ts',
-  allowed?: Parameters<typeof checkAmbient>[1]
-): string[] => {
+const found = (text: string, file = 'packages/core/src/a.ts', allowed: Allowance[] = []): string[] => {
   const files: Files = { 'packages/core/package.json': manifest('@enablement/core'), [file]: text }
   using here = tree(files)
   return checkAmbient(here.root, allowed).faults.map((one) => `${one.line ?? ''} ${one.message.split(':')[0]}`)

@@ -29,7 +29,7 @@ export async function remaining(db: SqlDatabase): Promise<number | undefined> {
   return spent.outcome === 'consumed' ? spent.remaining : undefined
 }
 
-export async function valueOf(sandbox: Sandbox): Promise<unknown> {
+export async function resultOf(sandbox: Sandbox): Promise<unknown> {
   const end: EvaluationOutcome = await sandbox.evaluate('1 + 1')
   return end.outcome === 'completed' ? end.value : undefined
 }

@@ -26,4 +26,4 @@ async function main() {
   for (const prove of Object.values(proofs)) await prove(modules, settings)
 }
 
-main()
+void main()

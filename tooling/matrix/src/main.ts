@@ -52,7 +52,9 @@ try {
 
   const environment = (tenant: string): NodeJS.ProcessEnv => {
     const { NODE_OPTIONS: _, ...env } = process.env
-    const entries = [...consumers.app.entries, '@enablement/core/package.json'].filter((name) => !name.endsWith('.json'))
+    const entries = [...consumers.app.entries, '@enablement/core/package.json'].filter(
+      (name) => !name.endsWith('.json')
+    )
     return { ...env, REDIS_URL: redisUrl, TENANT: tenant, ENTRIES: JSON.stringify(entries) }
   }
   const onNode = nodeVersions.flatMap((version): Cell[] => {
@@ -81,7 +83,11 @@ try {
     return compilers.map((compiler): Cell => {
       const args = [tools.tsc(compiler), '-p', config, '--pretty', 'false']
       const cwd = consumers.types.folder
-      return { where: compiler, what: resolution, run: () => command(process.execPath, args, { cwd, timeoutMs: limitMs }) }
+      return {
+        where: compiler,
+        what: resolution,
+        run: () => command(process.execPath, args, { cwd, timeoutMs: limitMs })
+      }
     })
   })
   const statuses = await eachOf([...onNode, ...onCompilers], lanes, async ({ where, what, run }) => {

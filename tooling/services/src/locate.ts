@@ -3,9 +3,8 @@ import path from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
-/** The repository's root, and the ignored folder where fetched tools are kept between runs. */
-export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..')
-export const toolchain = path.join(root, '.toolchain')
+/** The ignored folder at the repository's root where fetched tools are kept between runs. */
+export const toolchain = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../.toolchain')
 
 export function isExecutable(file: string): boolean {
   try {

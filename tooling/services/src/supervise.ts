@@ -21,7 +21,7 @@ export const service = (url: string, stop: () => Promise<void>): Service => ({
 })
 
 /** Distinct free loopback ports: all held open at once, then released. */
-export async function freePorts(count: number): Promise<number[]> {
+async function freePorts(count: number): Promise<number[]> {
   const held = await Promise.all(
     Array.from(
       { length: count },
@@ -71,10 +71,12 @@ export interface Supervised {
 export async function supervise(command: readonly string[], options: Supervised): Promise<() => Promise<void>> {
   // `read` is a builtin: the watcher is one process and goes with its parent, leaving no `cat` behind. The signal is sent
   // again and again because a server that is still starting may not heed it yet, and the folder removed so because what
-  // a killed server had started may still be writing there.
+  // a killed server had started may still be writing there. The shell says nothing once the server runs: with nobody left
+  // to read it, the word that a job was terminated would be the shell's own end.
   const script = `folder=$1; shift; exec 3<&0
 mkdir -p "$folder" && cd "$folder" || exit
 "$@" </dev/null 3<&- & server=$!
+exec >/dev/null 2>&1
 ( read -r _ <&3
   tenths=0
   while kill -${options.signal} $server 2>/dev/null; do

@@ -1,4 +1,6 @@
-/** What a provider may answer at once or later: WebCrypto's curves are asynchronous, those of Node and noble are not. */
+/**
+ * What a provider may answer at once or later: WebCrypto's curves are asynchronous, those of Node and noble are not.
+ */
 export type Awaitable<T> = T | Promise<T>
 
 /**
@@ -11,7 +13,9 @@ export interface AgreementKey {
   readonly publicKey: Uint8Array
 }
 
-/** A peer's X25519 public key in the provider's own form: importing costs as much as agreeing, and each serves twice. */
+/**
+ * A peer's X25519 public key in the provider's own form: importing costs as much as agreeing, and each serves twice.
+ */
 export interface PeerKey {
   readonly kind: 'x25519-public'
   /** The 32 bytes it was imported from. Treat as read-only. */
@@ -40,7 +44,10 @@ export interface CryptoProvider {
   random(lengthBytes: number): Uint8Array
 
   generateAgreementKey(): Awaitable<AgreementKey>
-  /** Takes a 32-byte scalar, clamped on use as RFC 7748 §5 says. The public key is always computed, never taken on trust. */
+  /**
+   * Takes a 32-byte scalar, clamped on use as RFC 7748 §5 says. The public key is always computed, never taken on
+   * trust.
+   */
   importAgreementKey(secret: Uint8Array): Awaitable<AgreementKey>
   /** A copy of the 32-byte scalar, for sealing at rest. The caller wipes it. */
   exportAgreementKey(key: AgreementKey): Awaitable<Uint8Array>

@@ -10,11 +10,11 @@ import { PLAINTEXT_MAX_BYTES } from '../session/envelope.ts'
 import { type Ends, initiateSession, sealForPeer } from '../session/outgoing.ts'
 import type { PeerRecord } from '../session/peer-record.ts'
 import type { PeerSessions, Turn } from '../session/peer-sessions.ts'
+import type { MessageStore, OutboxEntry } from '../store/message-store.ts'
 import type { Introduction } from './introduction.ts'
-import type { MessageStore, OutboxEntry } from './message-store.ts'
 import type { Outbox, OutboxResult } from './outbox.ts'
 
-/** Why nothing was sent, or, for the last three, why a message that was sent will not arrive. */
+/** Why nothing was sent, or, for the last two, why a message that was sent will not arrive. */
 export type SendRefusal =
   | { readonly reason: 'too-large'; readonly bytes: number; readonly limitBytes: number }
   | { readonly reason: 'own-address' }
@@ -48,7 +48,7 @@ export interface SessionNews {
 }
 
 /** Messages that may wait in the outbox: beyond, sending is refused, so that the store stays bounded. */
-export const OUTBOX_MAX = 10_000
+const OUTBOX_MAX = 10_000
 
 /** How long a message waits for its recipient, MS-4. */
 const QUEUE_TTL_MS = days(30)

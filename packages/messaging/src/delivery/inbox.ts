@@ -1,7 +1,7 @@
 import { type Clock, createSemaphore, type Semaphore } from '@enablement/core'
 import { copyBytes } from '../encoding/copy-bytes.ts'
 import type { Observe } from '../messaging-event.ts'
-import type { InboxEntry, MessageStore } from './message-store.ts'
+import type { InboxEntry, MessageStore } from '../store/message-store.ts'
 
 /** A message for the application. */
 export interface ReceivedMessage {
@@ -185,7 +185,10 @@ export function createInbox(options: {
   }
 }
 
-/** Resolves when the delay is over, when the signal aborts or when `onStarted`'s function is called, and leaves nothing behind. */
+/**
+ * Resolves when the delay is over, when the signal aborts or when `onStarted`'s function is called, and leaves nothing
+ * behind.
+ */
 function pause(
   clock: Clock,
   delayMs: number,

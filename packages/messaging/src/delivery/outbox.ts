@@ -1,6 +1,6 @@
 import { type Clock, createKeyedMutex } from '@enablement/core'
 import type { Observe } from '../messaging-event.ts'
-import type { MessageStore, OutboxEntry } from './message-store.ts'
+import type { MessageStore, OutboxEntry } from '../store/message-store.ts'
 import type { Delivered, Transport } from './transport.ts'
 
 /** What a peer's outbox came to for one message. */
@@ -10,8 +10,11 @@ export type OutboxResult = Delivered | { readonly outcome: 'expired' }
 export interface Outbox {
   /** Delivers an entry that has just been committed, behind those of its peer that still wait. */
   deliver(entry: OutboxEntry): Promise<OutboxResult>
-  /** Delivers what waits for the peer, or for all. Gives the number of entries that left the queue. */
-  flush(peer?: string): Promise<number>
+  /**
+   * Delivers what waits for the peer, or for all; a peer that cannot be reached holds up no other. Stops between peers
+   * when the signal aborts. Gives the number of entries that left the queue.
+   */
+  flush(options?: { readonly peer?: string | undefined; readonly signal?: AbortSignal }): Promise<number>
   /** Ends what is too old and forgets what ended long ago, a bounded number of entries. */
   expire(): Promise<number>
   /** How many wait, as far as this process knows. */
@@ -67,7 +70,7 @@ export function createOutbox(options: {
   /** Sends everything that waits for a peer, oldest first. False: the peer could not be reached, and the rest waits. */
   const drain = async (peer: string, results: Map<string, OutboxResult>): Promise<boolean> => {
     for (;;) {
-      const entries = await store.loadQueued(owner, { peer, limit: BATCH })
+      const entries = await store.loadQueued(owner, peer, { limit: BATCH })
       for (const entry of entries) {
         const result = await attempt(entry)
         results.set(entry.id, result)
@@ -99,13 +102,10 @@ export function createOutbox(options: {
         return isDrained ? await attempt(entry) : { outcome: 'unreachable' }
       }),
 
-    async flush(peer) {
-      const peers =
-        peer === undefined
-          ? new Set((await store.loadQueued(owner, { limit: BATCH })).map((entry) => entry.peer))
-          : new Set([peer])
+    async flush({ peer, signal } = {}) {
       let left = 0
-      for (const each of peers) {
+      for (const each of peer === undefined ? await store.loadQueuedPeers(owner) : [peer]) {
+        if (signal?.aborted === true) break
         const results = new Map<string, OutboxResult>()
         await turns.run(each, () => drain(each, results))
         for (const { outcome } of results.values()) if (outcome !== 'unreachable') left += 1

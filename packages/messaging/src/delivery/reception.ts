@@ -18,16 +18,16 @@ import { messageId } from '../session/message-id.ts'
 import type { Ends } from '../session/outgoing.ts'
 import type { PeerRecord } from '../session/peer-record.ts'
 import type { PeerSessions, Turn } from '../session/peer-sessions.ts'
+import type { InboxEntry, MessageStore, StoreChange } from '../store/message-store.ts'
 import { INBOX_MAX, type Inbox } from './inbox.ts'
 import type { Introduction } from './introduction.ts'
-import type { InboxEntry, MessageStore, StoreChange } from './message-store.ts'
 import type { Delivery, DeliveryReply } from './transport.ts'
 
 /**
  * Sessions that may be opened with one signed prekey and no one-time prekey. Each leaves its base key behind, so that
  * its first message cannot be replayed for as long as the signed prekey is kept (X3DH §4.2).
  */
-export const BASE_KEYS_MAX = 10_000
+const BASE_KEYS_MAX = 10_000
 
 /** What a delivery came to. `too-far-ahead` names the numbers. */
 type Verdict =

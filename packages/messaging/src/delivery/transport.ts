@@ -15,7 +15,9 @@ export type Delivered =
   /** The recipient is there and will not take these bytes, now or later. */
   | { readonly outcome: 'rejected'; readonly reason: string }
 
-/** What a recipient says to a delivery. A throw means what `deferred` does: the transport is to keep it and try again. */
+/**
+ * What a recipient says to a delivery. A throw means what `deferred` does: the transport is to keep it and try again.
+ */
 export type DeliveryReply =
   | { readonly outcome: 'accepted' }
   | { readonly outcome: 'deferred'; readonly reason: string }
@@ -30,7 +32,8 @@ export interface Transport {
   deliver(delivery: Delivery): Promise<Delivered>
   /**
    * Hands over what arrives for the address, until the returned function is called. The promise of `onDelivery`
-   * resolves after the message has been committed: only then may the transport let go of it.
+   * resolves after the message has been committed: only then may the transport let go of it. The envelope is copied
+   * before `onDelivery` returns.
    */
   listen(address: string, onDelivery: (delivery: Delivery) => Promise<DeliveryReply>): () => void
 }

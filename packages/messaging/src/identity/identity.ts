@@ -47,7 +47,7 @@ export async function exportIdentity(identity: Identity): Promise<Uint8Array> {
   const { crypto, signing, agreement } = identityKeys(identity)
   const seed = await crypto.exportSigningKey(signing)
   const secret = await crypto.exportAgreementKey(agreement)
-  const exported = new ByteWriter(1 + 2 * KEY_BYTES).u8(EXPORT_VERSION).bytes(seed).bytes(secret).finish()
+  const exported = new ByteWriter().u8(EXPORT_VERSION).bytes(seed).bytes(secret).finish()
   wipe(seed, secret)
   return exported
 }

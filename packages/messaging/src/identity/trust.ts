@@ -6,7 +6,9 @@ export interface PeerToTrust {
   /** 64 hex digits, for comparison over another channel or with a register of agents. */
   readonly fingerprint: string
   readonly publicIdentity: PublicIdentity
-  /** `sending`: nothing has left yet. `receiving`: the peer's first message has been authenticated and not been stored. */
+  /**
+   * `sending`: nothing has left yet. `receiving`: the peer's first message has been authenticated and not been stored.
+   */
   readonly direction: 'sending' | 'receiving'
   /** Set when another identity was trusted for this address before. */
   readonly previousFingerprint?: string

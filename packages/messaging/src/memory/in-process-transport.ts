@@ -1,5 +1,4 @@
 import type { Delivery, DeliveryReply, Transport } from '../delivery/transport.ts'
-import { copyBytes } from '../encoding/copy-bytes.ts'
 
 type OnDelivery = (delivery: Delivery) => Promise<DeliveryReply>
 
@@ -12,8 +11,8 @@ export interface InProcessTransport extends Transport {
 }
 
 /**
- * Carries envelopes between messengers of one process, each delivery a copy. An address that nobody listens on is
- * unreachable; a second listener on an address takes the place of the first.
+ * Carries envelopes between messengers of one process; each messenger copies what it is handed. An address that nobody
+ * listens on is unreachable; a second listener on an address takes the place of the first.
  */
 export function inProcessTransport(): InProcessTransport {
   const listeners = new Map<string, OnDelivery>()
@@ -22,7 +21,7 @@ export function inProcessTransport(): InProcessTransport {
     async deliver({ from, to, envelope }) {
       const onDelivery = listeners.get(to)
       if (isStopped || onDelivery === undefined) return { outcome: 'unreachable' }
-      const reply = await onDelivery({ from, to, envelope: copyBytes(envelope) })
+      const reply = await onDelivery({ from, to, envelope })
       if (reply.outcome === 'accepted') return { outcome: 'delivered' }
       return reply.outcome === 'rejected' ? reply : { outcome: 'unreachable' }
     },

@@ -1,3 +1,5 @@
+import { copyBytes } from '../encoding/copy-bytes.ts'
+import { hexOf } from '../encoding/hex.ts'
 import type {
   InboxEntry,
   MessageStore,
@@ -5,9 +7,7 @@ import type {
   PrekeyRecord,
   StoreChange,
   VersionedRecord
-} from '../delivery/message-store.ts'
-import { copyBytes } from '../encoding/copy-bytes.ts'
-import { hexOf } from '../encoding/hex.ts'
+} from '../store/message-store.ts'
 
 /** One owner's things. Maps keep the order of insertion, which is the order of commits. */
 interface Shelf {
@@ -79,11 +79,16 @@ export function memoryMessageStore(): MessageStore {
       return found === undefined ? undefined : copyOf(found)
     },
 
-    async loadQueued(owner, { peer, limit }) {
+    async loadQueuedPeers(owner) {
+      const queued = [...shelfOf(owner).outbox.values()].filter(({ status }) => status === 'queued')
+      return [...new Set(queued.map(({ peer }) => peer))]
+    },
+
+    async loadQueued(owner, peer, { limit }) {
       const found: OutboxEntry[] = []
       for (const entry of shelfOf(owner).outbox.values()) {
         if (found.length === limit) break
-        if (entry.status === 'queued' && (peer === undefined || entry.peer === peer)) found.push(copyOf(entry))
+        if (entry.status === 'queued' && entry.peer === peer) found.push(copyOf(entry))
       }
       return found
     },

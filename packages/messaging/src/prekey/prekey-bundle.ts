@@ -21,7 +21,9 @@ export interface SignedPrekey extends PublicPrekey {
 export interface PrekeyBundle {
   readonly identity: PublicIdentity
   readonly signedPrekey: SignedPrekey
-  /** Absent when the directory has none left: the session works, but its first message could be replayed (X3DH §4.2). */
+  /**
+   * Absent when the directory has none left: the session works, but its first message could be replayed (X3DH §4.2).
+   */
   readonly oneTimePrekey?: PublicPrekey
 }
 
@@ -32,7 +34,7 @@ const SIGNED_PREKEY_LABEL = labelBytes('Enablement signed prekey v1\0')
 
 /** What the identity signs to vouch for a prekey. */
 export function signedPrekeyBinding(id: number, publicKey: Uint8Array): Uint8Array {
-  return new ByteWriter(64).bytes(SIGNED_PREKEY_LABEL).u32(id).bytes(publicKey).finish()
+  return new ByteWriter().bytes(SIGNED_PREKEY_LABEL).u32(id).bytes(publicKey).finish()
 }
 
 /**

@@ -1,14 +1,14 @@
 import { days } from '@enablement/core'
 import { wipe } from '../crypto/wipe.ts'
-import type { MessageStore, PrekeyListing, PrekeyRecord, PrekeyStock } from '../delivery/message-store.ts'
 import type { IdentityKeys } from '../identity/identity.ts'
 import type { PublicIdentity } from '../identity/public-identity.ts'
 import { MessagingError } from '../messaging-error.ts'
+import type { MessageStore, PrekeyListing, PrekeyRecord, PrekeyStock } from '../store/message-store.ts'
 import { type PublicPrekey, type SignedPrekey, signedPrekeyBinding } from './prekey-bundle.ts'
 import type { PrekeyUpload } from './prekey-directory.ts'
 
 /** One-time prekeys that a directory is filled up to. */
-export const ONE_TIME_TARGET = 100
+const ONE_TIME_TARGET = 100
 
 /**
  * Private one-time prekeys kept, newest by number. A directory that keeps saying it has none would otherwise grow the

@@ -1,6 +1,8 @@
 import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 
-/** KDF_CK of Double Ratchet §7.2: HMAC of the chain key over one byte, 0x01 for the message key and 0x02 for the next. */
+/**
+ * KDF_CK of Double Ratchet §7.2: HMAC of the chain key over one byte, 0x01 for the message key and 0x02 for the next.
+ */
 const MESSAGE_KEY_INPUT = Uint8Array.of(0x01)
 const CHAIN_KEY_INPUT = Uint8Array.of(0x02)
 

@@ -9,7 +9,6 @@ import { RETIRED_KEY_BYTES, RETIRED_KEYS_MAX } from './retired-keys.ts'
 import { SKIPPED_KEYS_MAX, type SkippedKey } from './skipped-keys.ts'
 
 const RECORD_VERSION = 1
-const EXPECTED_BYTES = 640
 
 /**
  * The state as bytes: about 190 for a young session, below 1 KB after any number of turns when nothing is missing, and
@@ -18,7 +17,7 @@ const EXPECTED_BYTES = 640
 export async function encodeRatchet(state: RatchetState, crypto: CryptoProvider): Promise<Uint8Array> {
   const { ratchetKey, sending, peerKey } = state
   const secret = ratchetKey === undefined ? undefined : await crypto.exportAgreementKey(ratchetKey)
-  const writer = new ByteWriter(EXPECTED_BYTES).u8(RECORD_VERSION).bytes(state.sessionId).bytes(state.rootKey)
+  const writer = new ByteWriter().u8(RECORD_VERSION).bytes(state.sessionId).bytes(state.rootKey)
   writer.u8(secret === undefined ? 0 : 1)
   if (secret !== undefined) writer.bytes(secret)
   wipe(secret)

@@ -1,13 +1,21 @@
 import type { ReceivingChain } from './receiving-chain.ts'
 import { RECEIVING_CHAINS_MAX } from './receiving-chain.ts'
 
-/** Ratchet keys remembered after their chains are gone: enough that a duplicate delayed by 32 turns is told from a forgery. */
+/**
+ * Ratchet keys remembered after their chains are gone: enough that a duplicate delayed by 32 turns is told from a
+ * forgery.
+ */
 export const RETIRED_KEYS_MAX = 32
 
-/** Bytes kept of each. A key that agrees in 64 bits by chance is met once in 10^19 steps; making one harms its maker. */
+/**
+ * Bytes kept of each. A key that agrees in 64 bits by chance is met once in 10^19 steps; making one harms its maker.
+ */
 export const RETIRED_KEY_BYTES = 8
 
-/** Whether the header's ratchet key belongs to a chain that is gone. Without this, a late duplicate would cost a DH step. */
+/**
+ * Whether the header's ratchet key belongs to a chain that is gone. Without this, a late duplicate would cost a DH
+ * step.
+ */
 export function isRetired(retired: readonly Uint8Array[], ratchetKey: Uint8Array): boolean {
   return retired.some((prefix) => prefix.every((byte, at) => byte === ratchetKey[at]))
 }

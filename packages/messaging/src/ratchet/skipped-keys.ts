@@ -13,7 +13,9 @@ export interface SkippedKey {
  */
 export const SKIP_MAX = 1_000
 
-/** Skipped keys that a session keeps, 80 KB of record. Beyond, the oldest make way: their messages are taken as lost. */
+/**
+ * Skipped keys that a session keeps, 80 KB of record. Beyond, the oldest make way: their messages are taken as lost.
+ */
 export const SKIPPED_KEYS_MAX = 2_000
 
 /** Skipped keys older than this are dropped, so that a message held back cannot be opened for ever (§8.4): 30 days. */

@@ -22,7 +22,9 @@ export interface Envelope {
   readonly message: Uint8Array
 }
 
-/** The longest plaintext of one message: 64 KiB, so that an envelope fits what brokers and proxies commonly let pass. */
+/**
+ * The longest plaintext of one message: 64 KiB, so that an envelope fits what brokers and proxies commonly let pass.
+ */
 export const PLAINTEXT_MAX_BYTES = 65_536
 
 const ENVELOPE_VERSION = 1
@@ -39,7 +41,7 @@ export const ENVELOPE_MAX_BYTES = PREFIX_BYTES + OPENING_BYTES + RATCHET_HEADER_
 /** The context of a session's next envelope. */
 export function envelopeContext(session: Session, identity: PublicIdentity): Uint8Array {
   const { opening } = session
-  const writer = new ByteWriter(PREFIX_BYTES + OPENING_BYTES).u8(ENVELOPE_VERSION).u8(SUITE)
+  const writer = new ByteWriter().u8(ENVELOPE_VERSION).u8(SUITE)
   writer.u8(opening === undefined ? KIND_MESSAGE : KIND_OPENING).bytes(sessionTag(session))
   if (opening !== undefined) {
     const { baseKey, signedPrekeyId, oneTimePrekeyId } = opening

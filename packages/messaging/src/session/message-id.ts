@@ -13,6 +13,6 @@ const ID_BYTES = 16
  * repeated delivery has the same one.
  */
 export function messageId(sessionId: Uint8Array, header: RatchetHeader, crypto: CryptoProvider): string {
-  const place = new ByteWriter(128).bytes(LABEL).bytes(sessionId).bytes(header.ratchetKey).u32(header.count).finish()
+  const place = new ByteWriter().bytes(LABEL).bytes(sessionId).bytes(header.ratchetKey).u32(header.count).finish()
   return hexOf(crypto.sha256(place).subarray(0, ID_BYTES))
 }

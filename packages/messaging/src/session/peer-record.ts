@@ -17,7 +17,7 @@ export interface PeerRecord {
 }
 
 /** Sessions kept beside the active one, Sesame §3.2: as many as libsignal keeps. The longest archived make way. */
-export const ARCHIVED_SESSIONS_MAX = 40
+const ARCHIVED_SESSIONS_MAX = 40
 
 const RECORD_VERSION = 1
 
@@ -50,7 +50,7 @@ export function wipeReplacedSessions(before: PeerRecord, after: PeerRecord): voi
 
 /** The record as bytes, versioned and without slack. They are secret; stores that outlive the process seal them. */
 export async function encodePeer(record: PeerRecord, crypto: CryptoProvider): Promise<Uint8Array> {
-  const writer = new ByteWriter(1_024).u8(RECORD_VERSION).bytes(encodeIdentity(record.identity))
+  const writer = new ByteWriter().u8(RECORD_VERSION).bytes(encodeIdentity(record.identity))
   writer.u8(record.sessions.length)
   for (const { opening, ratchet } of record.sessions) {
     writer.u8(opening === undefined ? 0 : 1)

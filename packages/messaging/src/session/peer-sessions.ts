@@ -1,9 +1,9 @@
 import { createKeyedMutex, type Platform, sleep } from '@enablement/core'
 import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { wipe } from '../crypto/wipe.ts'
-import type { MessageStore, StoreChange } from '../delivery/message-store.ts'
 import { MessagingError } from '../messaging-error.ts'
 import type { Observe } from '../messaging-event.ts'
+import type { MessageStore, StoreChange } from '../store/message-store.ts'
 import { decodePeer, encodePeer, type PeerRecord, wipeReplacedSessions } from './peer-record.ts'
 
 /** What a turn decided: an answer, and, when something changes, all that is to be committed at once. */
@@ -36,7 +36,9 @@ const ATTEMPTS_MAX = 12
 /** The longest pause before another attempt: some turns of processes that need a few milliseconds each. */
 const PAUSE_MAX_MS = 64
 
-/** Records kept decoded: importing a session's keys takes longer than sealing with them. The least recently used goes. */
+/**
+ * Records kept decoded: importing a session's keys takes longer than sealing with them. The least recently used goes.
+ */
 const CACHED_PEERS_MAX = 1_024
 
 interface Known {

@@ -70,5 +70,5 @@ export function createRecordSealer(sealingKey: Uint8Array, crypto: CryptoProvide
 }
 
 function placeBytes({ kind, owner, key, version }: RecordPlace): Uint8Array {
-  return new ByteWriter(128).text(kind).text(owner).text(key).u64(version).finish()
+  return new ByteWriter().text(kind).text(owner).text(key).u64(version).finish()
 }

@@ -25,7 +25,7 @@ export const messagingSchema: Schema = {
           idempotency_key text, digest blob, envelope blob not null, status text not null,
           queued_at integer not null, expires_at integer not null,
           unique (owner, id), unique (owner, idempotency_key)) strict`,
-        `create index messaging_outbox_queued on messaging_outbox (owner, sequence) where status = 'queued'`,
+        `create index messaging_outbox_queued on messaging_outbox (owner, peer, sequence) where status = 'queued'`,
         `create index messaging_outbox_due on messaging_outbox (owner, expires_at)`,
         `create table messaging_inbox (
           sequence integer primary key, owner text not null, id text not null, peer text not null,
@@ -51,7 +51,7 @@ export const messagingSchema: Schema = {
           peer text not null, idempotency_key text, digest bytea, envelope bytea not null, status text not null,
           queued_at bigint not null, expires_at bigint not null,
           unique (owner, id), unique (owner, idempotency_key))`,
-        `create index messaging_outbox_queued on messaging_outbox (owner, sequence) where status = 'queued'`,
+        `create index messaging_outbox_queued on messaging_outbox (owner, peer, sequence) where status = 'queued'`,
         `create index messaging_outbox_due on messaging_outbox (owner, expires_at)`,
         `create table messaging_inbox (
           sequence bigint generated always as identity primary key, owner text not null, id text not null,

@@ -1,6 +1,6 @@
 import { bytesOf, changes, execute, firstRow, integerOf, rows, type Sql, type SqlRow } from '@enablement/core/sql'
-import type { PrekeyKind, PrekeyListing, PrekeyRecord, PrekeyStock, StoreChange } from '../delivery/message-store.ts'
 import type { RecordPlace, RecordSealer } from '../session/sealed-record.ts'
+import type { PrekeyKind, PrekeyListing, PrekeyRecord, PrekeyStock, StoreChange } from '../store/message-store.ts'
 
 /** Prekeys are written once: their version is always 1. */
 function placeOf(owner: string, kind: PrekeyKind, id: number): RecordPlace {

@@ -16,8 +16,8 @@ import { z } from 'zod'
 import { cryptoProvider } from '#crypto'
 import type { CryptoProvider } from '../crypto/crypto-provider.ts'
 import { KEY_BYTES } from '../crypto/curve25519.ts'
-import type { InboxEntry, MessageStore, OutboxEntry, OutboxStatus, StoreChange } from '../delivery/message-store.ts'
 import { createRecordSealer, type RecordPlace, type RecordSealer } from '../session/sealed-record.ts'
+import type { InboxEntry, MessageStore, OutboxEntry, OutboxStatus, StoreChange } from '../store/message-store.ts'
 import { findPrekey, openPrekey, readPrekeyStock, sealPrekeys, writePrekeys } from './prekey-rows.ts'
 
 /** How a store in a database is made. */
@@ -101,21 +101,21 @@ export function sqlMessageStore(db: SqlDatabase, options: SqlMessageStoreOptions
       return row === undefined ? undefined : outboxEntryOf(row)
     },
 
-    async loadQueued(owner, { peer, limit }) {
+    async loadQueuedPeers(owner) {
       const found = await db.run(() =>
-        peer === undefined
-          ? rows(
-              `select * from messaging_outbox where owner = ? and status = 'queued' order by sequence limit ?`,
-              owner,
-              limit
-            )
-          : rows(
-              `select * from messaging_outbox where owner = ? and status = 'queued' and peer = ?
-               order by sequence limit ?`,
-              owner,
-              peer,
-              limit
-            )
+        rows(`select distinct peer from messaging_outbox where owner = ? and status = 'queued'`, owner)
+      )
+      return found.map((row) => textOf(row, 'peer'))
+    },
+
+    async loadQueued(owner, peer, { limit }) {
+      const found = await db.run(() =>
+        rows(
+          `select * from messaging_outbox where owner = ? and status = 'queued' and peer = ? order by sequence limit ?`,
+          owner,
+          peer,
+          limit
+        )
       )
       return found.map(outboxEntryOf)
     },
@@ -214,7 +214,9 @@ function sealChange(sealer: RecordSealer, owner: string, { session, inbox, preke
   }
 }
 
-/** The session's version comes first: of two processes with one owner, the later waits there and then finds it moved. */
+/**
+ * The session's version comes first: of two processes with one owner, the later waits there and then finds it moved.
+ */
 function* writeChange(owner: string, change: StoreChange, sealed: SealedChange): Sql<void> {
   const { session, outbox, inbox, usedOneTimePrekeyId, usedBaseKey, prekeys } = change
   if (session !== undefined && sealed.session !== undefined) {
@@ -295,7 +297,9 @@ function insertOutbox(owner: string, entry: OutboxEntry): Sql<number> {
   )
 }
 
-/** An entry with an idempotency key is remembered without its envelope; the others have nothing to be remembered for. */
+/**
+ * An entry with an idempotency key is remembered without its envelope; the others have nothing to be remembered for.
+ */
 function* settle(owner: string, id: string, status: OutboxStatus): Sql<boolean> {
   const forgotten = yield* changes(
     `delete from messaging_outbox where owner = ? and id = ? and status = 'queued' and idempotency_key is null`,

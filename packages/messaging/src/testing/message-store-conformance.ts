@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { ConformanceKit } from '@enablement/core/testing'
-import type { InboxEntry, MessageStore, OutboxEntry, PrekeyRecord } from '../delivery/message-store.ts'
+import type { InboxEntry, MessageStore, OutboxEntry, PrekeyRecord } from '../store/message-store.ts'
 
 /** A fresh message store under examination. */
 export interface MessageStoreSubject extends AsyncDisposable {
@@ -170,14 +170,16 @@ export const messageStoreConformance: ConformanceKit<CreateMessageStore, never> 
       run: exam(async ({ store, owner }) => {
         for (const id of ['b', 'a', 'c']) await store.commit(owner, { outbox: sent(id) })
         await store.commit(owner, { outbox: sent('d', { peer: 'carol' }) })
-        const ids = async (options: { peer?: string; limit: number }): Promise<string> =>
-          (await store.loadQueued(owner, options)).map(({ id }) => id).join('')
-        assert.deepEqual(await store.loadQueued(owner, { limit: 1 }), [sent('b')])
-        assert.equal(await ids({ limit: 9 }), 'bacd')
-        assert.equal(await ids({ peer: 'bob', limit: 2 }), 'ba')
+        const ids = async (peer: string, limit: number): Promise<string> =>
+          (await store.loadQueued(owner, peer, { limit })).map(({ id }) => id).join('')
+        assert.deepEqual(await store.loadQueued(owner, 'bob', { limit: 1 }), [sent('b')])
+        assert.deepEqual([...(await store.loadQueuedPeers(owner))].sort(), ['bob', 'carol'])
+        assert.equal(await ids('bob', 9), 'bac')
+        assert.equal(await ids('bob', 2), 'ba')
         assert.equal(await store.settle(owner, 'a', 'delivered'), true)
         assert.equal(await store.settle(owner, 'a', 'delivered'), false)
-        assert.equal(await ids({ peer: 'bob', limit: 9 }), 'bc')
+        assert.equal(await ids('bob', 9), 'bc')
+        assert.equal(await ids('carol', 9), 'd')
         assert.equal((await store.countWaiting(owner)).queued, 3)
       })
     },

@@ -15,7 +15,8 @@ const ZERO_SALT = new Uint8Array(KEY_BYTES)
 
 /**
  * The initiator's side of X3DH §3.3, with the one-time prekey where the bundle has one. The bundle must have been
- * verified. Gives SK: 32 bytes, the double ratchet's first root key. Throws `INVALID_KEY` when one of its keys is of small order.
+ * verified. Gives SK: 32 bytes, the double ratchet's first root key. Throws `INVALID_KEY` when one of its keys is of
+ * small order.
  */
 export async function agreeAsInitiator(
   keys: IdentityKeys,

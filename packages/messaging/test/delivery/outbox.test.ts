@@ -28,7 +28,7 @@ describe('sending', () => {
     let after: string | undefined
     const deliver = office.deliver.bind(office)
     office.deliver = async (delivery) => {
-      queuedWhenItLeft = await alice.store.loadQueued('alice#1', { limit: 9 })
+      queuedWhenItLeft = await alice.store.loadQueued('alice#1', 'bob#1', { limit: 9 })
       after = await sessionOf(alice, 'bob#1')
       return await deliver(delivery)
     }
@@ -53,6 +53,20 @@ describe('sending', () => {
     // Tried twice behind the closed door and once through the open one: always the same bytes.
     expect(new Set(office.sent.slice(0, 3).map(hex)).size).toBe(1)
     expect(alice.events.filter(({ type }) => type === 'message-queued')).toHaveLength(2)
+  })
+
+  it('to one peer is not held up by messages that wait for another', async () => {
+    const place = await acquainted()
+    const { alice, office } = place
+    const carol = await place.settle('carol#1')
+    office.open = false
+    for (let at = 0; at < 40; at += 1) await alice.messenger.send('bob#1', bytesOf(`b${at}`))
+    await alice.messenger.send('carol#1', bytesOf('for carol'))
+    await place.bob.messenger.close()
+    office.open = true
+    expect(await alice.messenger.flush()).toBe(1)
+    await quiet(place)
+    expect(carol.heard).toEqual(['for carol'])
   })
 
   it('queues when the transport throws, and tells the observer what it threw', async () => {

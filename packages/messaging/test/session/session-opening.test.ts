@@ -223,7 +223,8 @@ describe('opening a session', () => {
 })
 
 /** The session that an envelope names. */
-const tagOf = (delivery: Delivery | undefined): string => Buffer.from(delivery?.envelope.slice(3, 19) ?? []).toString('hex')
+const tagOf = (delivery: Delivery | undefined): string =>
+  Buffer.from(delivery?.envelope.slice(3, 19) ?? []).toString('hex')
 
 describe('an archived session', () => {
   it('becomes active again on both sides when the peer goes on in it, though its opening came late', async () => {

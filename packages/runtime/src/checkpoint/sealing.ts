@@ -16,7 +16,7 @@ export interface CheckpointHeader {
 }
 
 /** What the opener expects. */
-export interface CheckpointExpectation {
+interface CheckpointExpectation {
   readonly tenant: string
   readonly engine: string
   /** Set when the checkpoint must be this sandbox's, as in a recovery. */
@@ -50,7 +50,7 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 
 /** An image of the largest sandbox whose memory does not compress at all, with room for the frame. */
-export const SEALED_MAX_BYTES = 536_870_912
+const SEALED_MAX_BYTES = 536_870_912
 
 /**
  * A sealer for one 32-byte key. The key's bytes are handed to WebCrypto and not kept.

@@ -2,7 +2,7 @@ import type { ApprovalAsk } from '@enablement/core'
 import type { Incident } from './incident.ts'
 
 /** The action that approvers decide on. */
-export const RAISE_ACTION = 'runtime.raise-memory-limit'
+const RAISE_ACTION = 'runtime.raise-memory-limit'
 
 /** The request for a larger limit. The key is derived from the incident, so that an incident has one request. */
 export function raiseRequest(incident: Incident): ApprovalAsk {

@@ -1,4 +1,4 @@
-import type { JSValueHandle, QuickJS } from 'quickjs-wasi'
+import type { QuickJS } from 'quickjs-wasi'
 
 /** What is used of a `WebAssembly.Memory`, which Node's types leave out. */
 export interface LinearMemory {
@@ -43,9 +43,6 @@ export interface EngineExports {
   wasm_malloc(bytes: number): number
   wasm_free(address: number): void
 }
-
-/** A host function as the engine calls it: the arguments are the engine's, and are read before it returns. */
-export type HostCallback = (...args: JSValueHandle[]) => JSValueHandle
 
 const REQUIRED = [
   'qjs_eval',

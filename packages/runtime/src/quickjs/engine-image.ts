@@ -121,7 +121,9 @@ export function decodeImage(image: Uint8Array, engineHash: Uint8Array, capBytes:
   const bodyBytes = chunkCount * (4 + CHUNK_BYTES)
   let body: Buffer
   try {
-    body = zstdDecompressSync(image.subarray(HEADER_BYTES), { maxOutputLength: bodyBytes + 1 })
+    // One piece of output instead of many that are joined: that alone halves the time.
+    const size = { chunkSize: Math.max(64, bodyBytes + 1), maxOutputLength: bodyBytes + 1 }
+    body = zstdDecompressSync(image.subarray(HEADER_BYTES), size)
   } catch {
     return corrupt('its body does not unpack to the size that it declares')
   }

@@ -1,10 +1,11 @@
-import { type Random, randomFrom, systemClock } from '@enablement/core'
+import { systemClock } from '@enablement/core'
 import { EvalFlags, QuickJS } from 'quickjs-wasi'
 import type { ConsoleLine, GuestError, HostAnswer, HostCall, RunEnd } from '../sandbox/sandbox-host.ts'
-import { type EngineExports, engineExportsOf, type LinearMemory, setInterruptHandler } from './engine-exports.ts'
+import { engineCalls } from './engine-calls.ts'
+import { type EngineExports, engineExportsOf, setInterruptHandler } from './engine-exports.ts'
 import { decodeImage, type EnginePointers, encodeImage } from './engine-image.ts'
 import { guestPrelude } from './guest-prelude.ts'
-import { sfc32 } from './sfc32.ts'
+import { guestWorld, type World, wasiOf } from './guest-world.ts'
 import { BOUNDS, type Engine, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
 
 /**
@@ -15,6 +16,9 @@ const STACK_BYTES = 262_144
 
 /** What the engine's own bookkeeping may use above the guest's limit, so that an error at the limit can be described. */
 const RESERVE_BYTES = 1_048_576
+
+/** Pages of the smallest image, that of an empty VM. */
+const EMPTY_PAGES = 21
 
 /** The engine counts what it has allocated two words behind the limit that it holds the count against. */
 const COUNT_BEHIND_LIMIT_BYTES = 8
@@ -59,14 +63,9 @@ interface Parts extends BlankVm {
   readonly spec: VmSpec
 }
 
-interface GuestClock {
-  set(wallAt: number): void
-  now(): number
-}
-
 /** Starts an empty VM. */
 export async function createVm(module: Engine, spec: VmSpec, wallAt: number, hooks: VmHooks): Promise<GuestVm> {
-  const world: World = { clock: guestClock(wallAt), random: randomFrom(sfc32(spec.seed)) }
+  const world = guestWorld(wallAt, spec.seed)
   const vm = await QuickJS.create({
     wasm: module.module as never,
     timezoneOffset: 0,
@@ -107,12 +106,10 @@ export async function restoreVm(
   if ('fault' in decoded) return decoded
   const { pointers, pages } = decoded
   const { vm, engine, world } = blank ?? (await blankVm(module))
-  world.clock = guestClock(wallAt)
-  world.random = randomFrom(sfc32(spec.seed))
+  Object.assign(world, guestWorld(wallAt, spec.seed))
   const missing = pages - engine.memory.buffer.byteLength / 65_536
   if (missing > 0) engine.memory.grow(missing)
   const memory = new Uint8Array(engine.memory.buffer)
-  memory.fill(0)
   for (let n = 0; n < decoded.chunkCount; n += 1) {
     const { offset, bytes } = decoded.chunk(n)
     memory.set(bytes, offset)
@@ -147,12 +144,6 @@ function memoryCountOf(vm: QuickJS, engine: EngineExports): number {
   return limit * 4 + COUNT_BEHIND_LIMIT_BYTES
 }
 
-/** What a VM sees of the outside, bound when it gets its guest. */
-interface World {
-  clock: GuestClock
-  random: Random
-}
-
 /** An instance without a runtime in it, which an image is copied into. */
 export interface BlankVm {
   readonly vm: QuickJS
@@ -162,56 +153,24 @@ export interface BlankVm {
 
 /** Instantiates the module ahead of need: a third of the time of a restore. */
 export async function blankVm(module: Engine): Promise<BlankVm> {
-  const world: World = { clock: guestClock(0), random: randomFrom(sfc32(new Uint8Array(16))) }
+  const world = guestWorld(0, new Uint8Array(16))
   const vm = await QuickJS.restore(
     // The image is copied in later, chunk by chunk: in full it would be held twice.
     { memory: new Uint8Array(0), stackPointer: 0, runtimePtr: 0, contextPtr: 0, extensions: [] },
     { wasm: module.module as never, timezoneOffset: 0, wasi: wasiOf(world) }
   )
-  return { vm, engine: engineExportsOf(vm), world }
-}
-
-function wasiOf(world: World): (memory: LinearMemory) => Record<string, (...args: never[]) => number> {
-  return (memory) => ({
-    clock_time_get(_clock: number, _precision: bigint, out: number) {
-      new DataView(memory.buffer).setBigUint64(out, BigInt(Math.trunc(world.clock.now() * 1_000)) * 1_000n, true)
-      return 0
-    },
-    random_get(out: number, bytes: number) {
-      const drawn = new Uint8Array(bytes)
-      world.random.fill(drawn)
-      new Uint8Array(memory.buffer, out, bytes).set(drawn)
-      return 0
-    },
-    // The engine writes diagnostics to stdout and stderr of the host; nothing of a guest belongs there.
-    fd_write(_fd: number, vectors: number, count: number, writtenOut: number) {
-      const view = new DataView(memory.buffer)
-      let written = 0
-      for (let at = 0; at < count; at += 1) written += view.getUint32(vectors + at * 8 + 4, true)
-      view.setUint32(writtenOut, written, true)
-      return 0
-    }
-  })
-}
-
-/** The host's wall time, carried on between messages by this thread's monotonic clock. */
-function guestClock(wallAt: number): GuestClock {
-  let base = wallAt
-  let since = systemClock.monotonic()
-  return {
-    set(at) {
-      base = at
-      since = systemClock.monotonic()
-    },
-    now: () => base + (systemClock.monotonic() - since)
-  }
+  const engine = engineExportsOf(vm)
+  const missing = EMPTY_PAGES - engine.memory.buffer.byteLength / 65_536
+  if (missing > 0) engine.memory.grow(missing)
+  // The module's own data goes: an image brings all of it along. This also has the system map the pages now.
+  new Uint8Array(engine.memory.buffer).fill(0)
+  return { vm, engine, world }
 }
 
 function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fresh: boolean): GuestVm {
   const words = new Int32Array(spec.words)
-  const decoder = new TextDecoder()
-  const encoder = new TextEncoder()
-  const { stackPointer, dispatcher, memoryCount } = pointers
+  const { dispatch, property, readText, stringBox, textFrom, writeText } = engineCalls(engine, pointers.dispatcher)
+  const { stackPointer, memoryCount } = pointers
   let { evaluation, inner } = pointers
   let tainted: string | undefined
   let callsInFlight = 0
@@ -265,77 +224,6 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     }
   }
 
-  /** Copies text into the VM; undefined when there is no room for it. The caller frees the address. */
-  const writeText = (text: string): { readonly address: number; readonly bytes: number } | undefined => {
-    const encoded = encoder.encode(text)
-    const address = engine.wasm_malloc(encoded.length + 1)
-    if (address === 0) return undefined
-    const memory = new Uint8Array(engine.memory.buffer)
-    memory.set(encoded, address)
-    memory[address + encoded.length] = 0
-    return { address, bytes: encoded.length }
-  }
-
-  const readText = (box: number): string | undefined => {
-    const out = engine.wasm_malloc(4)
-    if (out === 0) return undefined
-    const text = engine.qjs_get_string_len(box, out)
-    const bytes = new DataView(engine.memory.buffer).getUint32(out, true)
-    engine.wasm_free(out)
-    if (text === 0) {
-      engine.qjs_free_value(engine.qjs_get_exception())
-      return undefined
-    }
-    const read = decoder.decode(new Uint8Array(engine.memory.buffer, text, bytes))
-    engine.qjs_free_cstring(text)
-    return read
-  }
-
-  /** Makes a guest string. Undefined when memory is out. */
-  const stringBox = (text: string): number | undefined => {
-    const written = writeText(text)
-    if (written === undefined) return undefined
-    const box = engine.qjs_new_string(written.address, written.bytes)
-    engine.wasm_free(written.address)
-    if (engine.qjs_is_exception(box) === 0) return box
-    engine.qjs_free_value(box)
-    engine.qjs_free_value(engine.qjs_get_exception())
-    return undefined
-  }
-
-  /** Calls the prelude's function. The boxes handed in are freed; `thrown` and `value` are the caller's to free. */
-  const dispatch = (
-    operation: string,
-    args: readonly number[]
-  ): { readonly value: number } | { readonly thrown: number } | 'no-memory' => {
-    const name = stringBox(operation)
-    const list = name === undefined ? 0 : engine.wasm_malloc(4 * (args.length + 1))
-    const boxes = name === undefined ? args : [name, ...args]
-    let result: number | undefined
-    if (list !== 0) {
-      const view = new DataView(engine.memory.buffer)
-      for (const [at, box] of boxes.entries()) view.setUint32(list + at * 4, box, true)
-      const undefinedBox = engine.qjs_get_undefined()
-      result = engine.qjs_call(dispatcher, undefinedBox, boxes.length, list)
-      engine.qjs_free_value(undefinedBox)
-      engine.wasm_free(list)
-    }
-    for (const box of boxes) engine.qjs_free_value(box)
-    if (result === undefined) return 'no-memory'
-    if (engine.qjs_is_exception(result) === 0) return { value: result }
-    engine.qjs_free_value(result)
-    return { thrown: engine.qjs_get_exception() }
-  }
-
-  const textFrom = (operation: string, args: readonly number[]): string | undefined => {
-    const result = dispatch(operation, args)
-    if (result === 'no-memory') return undefined
-    const box = 'value' in result ? result.value : result.thrown
-    const text = 'value' in result ? readText(box) : undefined
-    engine.qjs_free_value(box)
-    return text
-  }
-
   /** What a thrown value means. Takes the box over. */
   const endOf = (thrown: number): RunEnd => {
     if (engine.qjs_is_null(thrown) === 1 && usedBytes() >= spec.criticalAtBytes) {
@@ -357,14 +245,6 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     if (evaluation !== 0) engine.qjs_free_value(evaluation)
     evaluation = 0
     inner = false
-  }
-
-  const property = (objectBox: number, name: string): number | undefined => {
-    const written = writeText(name)
-    if (written === undefined) return undefined
-    const box = engine.qjs_get_prop_string(objectBox, written.address)
-    engine.wasm_free(written.address)
-    return box
   }
 
   const settled = (): RunEnd | undefined => {

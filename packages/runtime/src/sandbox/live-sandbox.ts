@@ -4,7 +4,7 @@ import { RuntimeError } from '../failure/runtime-error.ts'
 import { createMemoryMonitor, type MemoryReading } from '../monitor/memory-monitor.ts'
 import type { RuntimeEvent } from '../runtime-event.ts'
 import { answerCall } from './host-calls.ts'
-import { type Run, startRun } from './run.ts'
+import { type Run, type StopCause, startRun } from './run.ts'
 import type { EvaluationOptions, EvaluationOutcome, HostFunctions, Recovery, Sandbox } from './sandbox.ts'
 import type { HostCall, HostSandbox, RunEnd, SandboxHooks } from './sandbox-host.ts'
 import { type TerminationReason, type TerminationRecord, terminationRecord } from './termination.ts'
@@ -45,7 +45,7 @@ export interface Ownership {
 }
 
 /** What the sandbox hands over when its guest has run out. */
-export interface Exhaustion {
+interface Exhaustion {
   readonly sandbox: HostSandbox
   readonly alive: boolean
   readonly evaluation: 'suspended' | 'lost'
@@ -224,7 +224,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
 
   const conclude = async (
     end: RunEnd,
-    cause: 'timeout' | 'abort' | 'pressure' | 'close' | undefined,
+    cause: StopCause | undefined,
     unresponsive: boolean,
     timeoutMs: number
   ): Promise<EvaluationOutcome> => {

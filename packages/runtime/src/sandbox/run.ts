@@ -9,10 +9,10 @@ const BOUNDARY_GRACE_MS = 250
 const STOP_GRACE_MS = 5_000
 
 /** What made the host stop a run. */
-export type StopCause = 'timeout' | 'abort' | 'pressure' | 'close'
+export type StopCause = 'timeout' | 'abort' | 'pressure'
 
 /** A run that has ended. */
-export interface EndedRun {
+interface EndedRun {
   readonly end: RunEnd
   /** Why it was stopped, if the host stopped it. */
   readonly cause: StopCause | undefined
@@ -26,8 +26,6 @@ export interface Run {
   readonly ended: Promise<EndedRun>
   /** The host reports that the guest is in the critical range. */
   press(): void
-  /** Interrupts it. */
-  stop(cause: StopCause): void
 }
 
 /** Starts `begin` and watches over it. `onReading` sees every sample; `onStale` a gap between them. */
@@ -104,5 +102,5 @@ export function startRun(options: {
       for (const timer of [deadline, boundaryGrace, stopGrace, sampling]) timer?.cancel()
     })
   watch(sample().nextSampleMs)
-  return { ended, press, stop }
+  return { ended, press }
 }

@@ -46,13 +46,14 @@ async function life(runtime: Runtime, gate: FakeApprovalGate): Promise<void> {
   await carryOn(runtime, outcome.recovery.incidentId)
 }
 
-async function carryOn(runtime: Runtime, incidentId: string): Promise<void> {
+async function carryOn(runtime: Runtime, incidentId: string): Promise<'resumed' | 'restarted'> {
   const recovered = await runtime.recover(incidentId)
   if (recovered.outcome !== 'resumed' && recovered.outcome !== 'restarted') throw new Error(recovered.outcome)
   const done =
     recovered.outcome === 'resumed' ? await recovered.sandbox.continue() : await recovered.sandbox.evaluate(code)
   expect(done).toEqual({ outcome: 'completed', value: 96 })
   await recovered.sandbox.close()
+  return recovered.outcome
 }
 
 describe('an exhausted sandbox whose process dies', () => {
@@ -76,9 +77,11 @@ describe('an exhausted sandbox whose process dies', () => {
       expect(others).toEqual([])
       if (open !== undefined) {
         unfinished += 1
+        const saved = (await sqlCheckpointStore(disk).load(open.id)) !== undefined
         const recovering = carryOn(successor, open.id)
         world.gate.approve(`request:runtime.incident:${open.id}`)
-        await recovering
+        // A checkpoint that reached the disk is found, whether or not its process lived to say so.
+        expect(await recovering).toBe(saved ? 'resumed' : 'restarted')
       }
       expect(await successor.incidents('acme')).toEqual([])
       // None only when the process died before the incident itself was on record.

@@ -15,7 +15,9 @@ export interface PrekeyRecord {
   readonly secret: Uint8Array
   /** Epoch milliseconds. */
   readonly createdAt: number
-  /** When it was last handed to the directory, for signed prekeys; their creation for the others. Epoch milliseconds. */
+  /**
+   * When it was last handed to the directory, for signed prekeys; their creation for the others. Epoch milliseconds.
+   */
   readonly publishedAt: number
 }
 
@@ -120,11 +122,10 @@ export interface MessageStore {
   commit(owner: string, change: StoreChange): Promise<Committed>
 
   loadSent(owner: string, idempotencyKey: string): Promise<OutboxEntry | undefined>
-  /** Queued messages in the order of their commits, of one peer or of all. */
-  loadQueued(
-    owner: string,
-    options: { readonly peer?: string; readonly limit: number }
-  ): Promise<readonly OutboxEntry[]>
+  /** The peers with messages that are queued. */
+  loadQueuedPeers(owner: string): Promise<readonly string[]>
+  /** A peer's queued messages, in the order of their commits. */
+  loadQueued(owner: string, peer: string, options: { readonly limit: number }): Promise<readonly OutboxEntry[]>
   /** Ends a queued message and forgets its envelope. False when it is not queued. */
   settle(owner: string, id: string, status: Exclude<OutboxStatus, 'queued'>): Promise<boolean>
   /** Ends queued messages that are due, then forgets ended ones that are due; at most `limit` of each. */
