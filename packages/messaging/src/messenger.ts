@@ -150,7 +150,7 @@ export async function createMessenger(options: MessengerOptions): Promise<Messen
     const upload = await preparePrekeys(address, keys, identity.publicIdentity, store, { remaining, now: clock.now() })
     await orUnavailable(address, 'publish', directory.publish(address, upload))
     const published = { signedPrekeyId: upload.signedPrekey.id, oneTimePrekeys: upload.oneTimePrekeys.length }
-    notify({ type: 'prekeys-published', ...published })
+    notify({ type: 'prekeys.published', ...published })
     return published
   }
 

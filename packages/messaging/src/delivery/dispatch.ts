@@ -185,7 +185,7 @@ export function createDispatch(options: {
     if (decision.kind === 'committed') {
       const sent = sentOf(decision.entry, await decision.result, decision.news)
       if (sent.outcome === 'queued') {
-        notify({ type: 'message-queued', peer, id: decision.entry.id, expiresAt: decision.entry.expiresAt })
+        notify({ type: 'message.queued', peer, id: decision.entry.id, expiresAt: decision.entry.expiresAt })
       }
       return sent
     }

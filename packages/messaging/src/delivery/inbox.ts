@@ -93,7 +93,7 @@ export function createInbox(options: {
       try {
         await current.places.run(() => current.receiver(message))
       } catch (error) {
-        notify({ type: 'receiver-failed', peer: entry.peer, id: entry.id, error })
+        notify({ type: 'receiver.failed', peer: entry.peer, id: entry.id, error })
       }
       if (isSettled) break
       await pause(clock, current.redeliverAfterMs, signal, (end) => {
@@ -120,7 +120,7 @@ export function createInbox(options: {
         try {
           await refill(lane)
         } catch (error) {
-          notify({ type: 'inbox-unavailable', error })
+          notify({ type: 'inbox.unavailable', error })
           await pause(clock, current.redeliverAfterMs, current.stop.signal)
         }
       } else {
@@ -147,7 +147,7 @@ export function createInbox(options: {
         current.resumed = true
         return
       } catch (error) {
-        notify({ type: 'inbox-unavailable', error })
+        notify({ type: 'inbox.unavailable', error })
         await pause(clock, current.redeliverAfterMs, current.stop.signal)
       }
     }

@@ -49,7 +49,7 @@ export function createIntroduction(options: {
     fingerprint: (identity) => fingerprintOf(identity, crypto),
     established(address, identity, role, oneTimePrekey) {
       const fingerprint = fingerprintOf(identity, crypto)
-      notify({ type: 'session-established', peer: address, fingerprint, role, oneTimePrekey })
+      notify({ type: 'session.established', peer: address, fingerprint, role, oneTimePrekey })
     }
   }
 }

@@ -50,19 +50,19 @@ export function createOutbox(options: {
     const { id, peer, envelope } = entry
     if (entry.expiresAt <= clock.now()) {
       await settle(entry, 'expired')
-      notify({ type: 'message-expired', peer, id })
+      notify({ type: 'message.expired', peer, id })
       return { outcome: 'expired' }
     }
     let delivered: Delivered
     try {
       delivered = await transport.deliver({ from: owner, to: peer, envelope })
     } catch (error) {
-      notify({ type: 'transport-failed', peer, id, error })
+      notify({ type: 'transport.failed', peer, id, error })
       return { outcome: 'unreachable' }
     }
     if (delivered.outcome === 'rejected') {
       await settle(entry, 'rejected')
-      notify({ type: 'message-rejected', peer, id, reason: delivered.reason })
+      notify({ type: 'message.rejected', peer, id, reason: delivered.reason })
     } else if (delivered.outcome === 'delivered') await settle(entry, 'delivered')
     return delivered
   }
@@ -116,7 +116,7 @@ export function createOutbox(options: {
     async expire() {
       const { expired, forgotten } = await store.expire(owner, { now: clock.now(), limit: BATCH })
       waiting -= expired.length
-      for (const { id, peer } of expired) notify({ type: 'message-expired', peer, id })
+      for (const { id, peer } of expired) notify({ type: 'message.expired', peer, id })
       return expired.length + forgotten
     },
 

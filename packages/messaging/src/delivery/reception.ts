@@ -144,10 +144,10 @@ export function createReception(options: {
         : await sessions.turn(from, (record) => decide(record, envelope, from))
     if (verdict.outcome === 'refused') {
       const { outcome: _, ...refusal } = verdict
-      notify({ type: 'message-refused', claimedPeer: from, ...refusal })
+      notify({ type: 'message.refused', claimedPeer: from, ...refusal })
       return { outcome: 'rejected', reason: verdict.reason }
     }
-    if (verdict.outcome === 'duplicate') notify({ type: 'duplicate-suppressed', claimedPeer: from })
+    if (verdict.outcome === 'duplicate') notify({ type: 'duplicate.suppressed', claimedPeer: from })
     return { outcome: 'accepted' }
   }
 }

@@ -114,7 +114,7 @@ export function createPeerSessions(options: {
         return answer
       }
       known = await load(peer, known)
-      notify({ type: 'session-contended', peer, attempt: attempt + 1 })
+      notify({ type: 'session.contended', peer, attempt: attempt + 1 })
       if (attempt > 0) await pause(platform, attempt)
     }
     throw new MessagingError(

@@ -94,7 +94,7 @@ describe('receiving', () => {
     })
     await alice.messenger.send('bob#1', bytesOf('one'))
     await platform.clock.advance(30_000)
-    expect(bob.events).toContainEqual(expect.objectContaining({ type: 'receiver-failed', peer: 'alice#1', error }))
+    expect(bob.events).toContainEqual(expect.objectContaining({ type: 'receiver.failed', peer: 'alice#1', error }))
     expect(calls).toBe(2)
   })
 
@@ -168,7 +168,7 @@ describe('receiving', () => {
     }
     const again = await place.settle('bob#1', { identity: bob.identity, store })
     await place.platform.clock.advance(30_000)
-    expect(again.events).toContainEqual(expect.objectContaining({ type: 'inbox-unavailable' }))
+    expect(again.events).toContainEqual(expect.objectContaining({ type: 'inbox.unavailable' }))
     isDown = false
     await place.platform.clock.advance(30_000)
     expect(again.heard).toEqual(['one'])

@@ -52,7 +52,7 @@ describe('sending', () => {
     expect(bob.heard).toEqual(['one', 'two', 'three'])
     // Tried twice behind the closed door and once through the open one: always the same bytes.
     expect(new Set(office.sent.slice(0, 3).map(hex)).size).toBe(1)
-    expect(alice.events.filter(({ type }) => type === 'message-queued')).toHaveLength(2)
+    expect(alice.events.filter(({ type }) => type === 'message.queued')).toHaveLength(2)
   })
 
   it('to one peer is not held up by messages that wait for another', async () => {
@@ -79,7 +79,7 @@ describe('sending', () => {
     }
     const sent = await alice.messenger.send('bob#1', bytesOf('one'))
     expect(sent).toMatchObject({ outcome: 'queued' })
-    expect(alice.events).toContainEqual(expect.objectContaining({ type: 'transport-failed', error }))
+    expect(alice.events).toContainEqual(expect.objectContaining({ type: 'transport.failed', error }))
     office.deliver = deliver
     const [outbox] = alice.messenger.duties
     expect(outbox?.name).toBe('messaging.outbox:alice#1')
@@ -112,7 +112,7 @@ describe('sending', () => {
     const [outbox] = alice.messenger.duties
     expect(await outbox?.run({ signal: new AbortController().signal })).toMatchObject({ handled: 3 })
     expect(alice.events).toContainEqual({
-      type: 'message-expired',
+      type: 'message.expired',
       peer: 'bob#1',
       id: queued.outcome === 'queued' ? queued.queueId : ''
     })

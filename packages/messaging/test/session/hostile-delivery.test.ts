@@ -106,7 +106,7 @@ describe('hostile delivery', () => {
     await place.alice.messenger.send('bob#1', bytesOf('next'))
     await quiet(place)
     expect(place.bob.heard).toEqual(['once', 'next'])
-    expect(place.bob.events.filter(({ type }) => type === 'duplicate-suppressed')).toHaveLength(1)
+    expect(place.bob.events.filter(({ type }) => type === 'duplicate.suppressed')).toHaveLength(1)
   })
 
   it('4: a late duplicate from an old chain, then messages both ways', async () => {

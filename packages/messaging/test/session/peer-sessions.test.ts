@@ -15,7 +15,7 @@ describe('two messengers on one store', () => {
     expect(bob.heard.toSorted()).toEqual(texts.toSorted())
     const numbers = office.sent.map(({ envelope }) => new DataView(envelope.buffer).getUint32(19 + 36))
     expect(new Set(numbers).size).toBe(texts.length)
-    expect([...alice.events, ...twin.events].some(({ type }) => type === 'session-contended')).toBe(true)
+    expect([...alice.events, ...twin.events].some(({ type }) => type === 'session.contended')).toBe(true)
   })
 
   it('open a message that reaches both once', async () => {

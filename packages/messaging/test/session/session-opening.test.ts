@@ -55,7 +55,7 @@ describe('opening a session', () => {
     expect(await place.directory.remaining('bob#1')).toBe(before.oneTimeCount - 1)
     const fingerprint = alice.identity.fingerprint
     expect(bob.events).toContainEqual({
-      type: 'session-established',
+      type: 'session.established',
       peer: 'alice#1',
       fingerprint,
       role: 'responder',
@@ -71,7 +71,7 @@ describe('opening a session', () => {
     const sent = await alice.messenger.send('bob#1', bytesOf('hello'))
     expect(sent).toMatchObject({ outcome: 'delivered', initiated: { oneTimePrekey: false } })
     for (const { events } of [alice, bob]) {
-      expect(events).toContainEqual(expect.objectContaining({ type: 'session-established', oneTimePrekey: false }))
+      expect(events).toContainEqual(expect.objectContaining({ type: 'session.established', oneTimePrekey: false }))
     }
     const [first] = place.office.sent as [Delivery]
     expect(await place.office.hand(first)).toEqual({ outcome: 'accepted' })
@@ -87,7 +87,7 @@ describe('opening a session', () => {
     })
     expect(await place.office.hand(first)).toEqual({ outcome: 'accepted' })
     await quiet(place)
-    expect(amnesiac.events.at(-1)).toMatchObject({ type: 'duplicate-suppressed' })
+    expect(amnesiac.events.at(-1)).toMatchObject({ type: 'duplicate.suppressed' })
     expect(bob.heard).toEqual(['hello'])
     expect(amnesiac.heard).toEqual([])
   })

@@ -89,12 +89,12 @@ describe('two messengers of one identity on Postgres', () => {
     await allHeard
     expect(heard.toSorted()).toEqual(texts.toSorted())
     expect(new Set(sent.map((each) => (each.outcome === 'delivered' ? each.id : ''))).size).toBe(texts.length)
-    expect(events.filter(({ type }) => type === 'message-refused')).toEqual([])
+    expect(events.filter(({ type }) => type === 'message.refused')).toEqual([])
 
     // Each turn leaves the other process behind by one version, which its next commit finds out.
     events.length = 0
     for (const messenger of [one, two, one]) await messenger.send('bob#1', bytesOf('by turns'))
-    expect(events.filter(({ type }) => type === 'session-contended').length).toBeGreaterThanOrEqual(2)
+    expect(events.filter(({ type }) => type === 'session.contended').length).toBeGreaterThanOrEqual(2)
 
     // A repetition in the other process finds what this one sent.
     expect(await one.send('bob#1', bytesOf('m39'), { idempotencyKey: 'm39' })).toEqual(sent[39])
