@@ -15,6 +15,8 @@ export default defineConfig({
     root: path.join(import.meta.dirname, '../..'),
     include: ['tooling/matrix/smoke/smoke.test.mjs'],
     server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
+    // A module kept from an earlier run holds the address of a worker's text, and that text as it was then.
+    fsModuleCache: false,
     testTimeout: 30_000
   }
 })

@@ -361,12 +361,8 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     async restore(restoring, { signal } = {}) {
       signal?.throwIfAborted()
       const opened = parseOptions(restoreSchema, 'runtime.restore', restoring) as RestoreOptions
-      const engine = await host.engine()
-      const { image } = await (await sealing).open(opened.checkpoint, {
-        tenant: opened.tenant,
-        engine,
-        now: clock.now()
-      })
+      const [sealer, engine] = await Promise.all([sealing, host.engine()])
+      const { image } = await sealer.open(opened.checkpoint, { tenant: opened.tenant, engine, now: clock.now() })
       const make = (spec: SandboxSpec, hooks: Parameters<SandboxHost['create']>[1]) => host.restore(image, spec, hooks)
       return unlessAborted(start(identityOf(opened), opened.hostFunctions ?? commonFunctions, make), signal)
     },

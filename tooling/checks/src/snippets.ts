@@ -18,6 +18,8 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
+import { Script } from 'node:vm'
+import { transform } from 'esbuild'
 import { command, eachOf } from './command.ts'
 import { type Fault, type Report, root as repository, runAsProgram } from './gate.ts'
 import { packagesIn, relative } from './workspace.ts'
@@ -132,9 +134,34 @@ async function typeFaults(folder: string, snippets: readonly Snippet[]): Promise
   return faults
 }
 
+/** Node 22 knows types but not `using`; users of that Node have a compiler between. */
+function runsUsing(): boolean {
+  try {
+    new Script('{ using nothing = null }')
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The arguments that run a snippet with its own line numbers. */
+async function programOf(folder: string, snippet: Snippet): Promise<string[]> {
+  if (runsUsing()) return [fileOf(snippet)]
+  const name = `${fileOf(snippet)}.mjs`
+  const { code } = await transform(readFileSync(path.join(folder, fileOf(snippet)), 'utf8'), {
+    loader: 'ts',
+    target: 'node22',
+    sourcemap: 'inline',
+    sourcefile: fileOf(snippet)
+  })
+  writeFileSync(path.join(folder, name), code)
+  return ['--enable-source-maps', name]
+}
+
 async function runFault(folder: string, snippet: Snippet): Promise<Fault[]> {
   const { NODE_OPTIONS: _, ...env } = process.env
-  const { status, output } = await command(process.execPath, [fileOf(snippet)], { cwd: folder, env, timeoutMs: runMs })
+  const program = await programOf(folder, snippet)
+  const { status, output } = await command(process.execPath, program, { cwd: folder, env, timeoutMs: runMs })
   if (status === 0) return []
   const shown = output.trim().replaceAll(path.join(folder, fileOf(snippet)), snippet.file)
   return [{ file: snippet.file, line: snippet.line, message: `the block failed (exit ${status}):\n${shown}` }]

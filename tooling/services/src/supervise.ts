@@ -4,7 +4,6 @@ import type { Socket } from 'node:net'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
-import process from 'node:process'
 
 /** A started service: where it is and how to stop it. */
 export interface Service extends AsyncDisposable {
@@ -101,6 +100,11 @@ exit $code`
     child.once('error', () => resolve(null))
     child.once('exit', resolve)
   })
+  // Later than its exit: by then all that it said has been read.
+  const silent = new Promise<number | null>((resolve) => {
+    child.once('error', () => resolve(null))
+    child.once('close', resolve)
+  })
   const isReady = new Promise<void>((resolve) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => {
@@ -123,7 +127,7 @@ exit $code`
   try {
     await Promise.race([
       isReady,
-      exited.then((code) => {
+      silent.then((code) => {
         const message = `${name} exited with ${code} while starting:\n${log}`
         throw portTaken.test(log) ? new PortTakenError(message) : new Error(message)
       }),
@@ -158,7 +162,7 @@ export async function withFreePorts<T>(count: number, start: (ports: readonly nu
 export async function until(what: string, holds: () => Promise<boolean>, withinMs = 15_000): Promise<void> {
   const end = performance.now() + withinMs
   while (!(await holds().catch(() => false))) {
-    if (performance.now() > end) throw new Error(`${what} did not come true within ${withinMs} ms (pid ${process.pid})`)
+    if (performance.now() > end) throw new Error(`${what} did not come true within ${withinMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 15))
   }
 }

@@ -38,7 +38,7 @@ const environment = (folder: string): NodeJS.ProcessEnv => {
 }
 
 // Looking for what is left needs /proc; the servers' own supervision does not.
-describe.runIf(canSeeProcesses)('servers of a program that is killed', { timeout: 60_000 }, () => {
+describe.runIf(canSeeProcesses).concurrent('servers of a program that is killed', { timeout: 60_000 }, () => {
   it.each(signals)('are gone with their files: %s', async (signal) => {
     using play = playground()
     const program = spawn(process.execPath, [path.join(here, 'fixtures/hold.ts')], { env: environment(play.folder) })
@@ -49,7 +49,7 @@ describe.runIf(canSeeProcesses)('servers of a program that is killed', { timeout
   })
 })
 
-describe.runIf(canSeeProcesses)('servers that are still starting', { timeout: 60_000 }, () => {
+describe.runIf(canSeeProcesses).concurrent('servers that are still starting', { timeout: 60_000 }, () => {
   it.each([0, 50, 150, 300, 450])('are gone with their files when the program is killed %i ms on', async (waitMs) => {
     using play = playground()
     const program = spawn(process.execPath, [path.join(here, 'fixtures/hold.ts')], { env: environment(play.folder) })
@@ -71,7 +71,7 @@ async function hangingRun(folder: string): Promise<{ npm: ChildProcess; urls: st
   return { npm, urls: await addresses(npm) }
 }
 
-describe.runIf(canSeeProcesses)('a vitest run that is killed', { timeout: 60_000 }, () => {
+describe.runIf(canSeeProcesses).concurrent('a vitest run that is killed', { timeout: 60_000 }, () => {
   it.each(signals)('ends with its servers when npm above it gets %s', async (signal) => {
     using play = playground()
     const { npm, urls } = await hangingRun(play.folder)

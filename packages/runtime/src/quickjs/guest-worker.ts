@@ -58,8 +58,9 @@ const stopWord = (): number => (words === undefined ? STOP.none : Atomics.load(w
 
 function end(outcome: RunEnd): void {
   running = false
-  if (guest !== undefined && guest.tainted === undefined && outcome.outcome !== 'suspended') guest.abandon()
   post({ kind: 'ended', end: outcome })
+  // After the answer, which need not wait for it; before the next message, which is not read until then.
+  if (guest !== undefined && guest.tainted === undefined && outcome.outcome !== 'suspended') guest.abandon()
 }
 
 /** Runs `work` in the VM; a taint ends the run. */
