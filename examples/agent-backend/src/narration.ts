@@ -21,25 +21,25 @@ export function narrate(timeline: Timeline): {
   const observed: Observed = { memoryLevels: new Set(), duplicates: 0, refusals: 0 }
   const observe = (event: RuntimeEvent | OversightEvent | MeteringEvent): void => {
     switch (event.type) {
-      case 'sandbox-opened':
+      case 'sandbox.opened':
         return timeline.say('runtime', `a sandbox of ${mebibytes(event.memoryLimitBytes)} runs`)
-      case 'memory-warning':
-      case 'memory-critical': {
+      case 'memory.warning':
+      case 'memory.critical': {
         observed.memoryLevels.add(event.type)
-        const tone = event.type === 'memory-warning' ? 'warning' : 'bad'
-        const level = event.type === 'memory-warning' ? 'warning' : 'critical'
+        const tone = event.type === 'memory.warning' ? 'warning' : 'bad'
+        const level = event.type === 'memory.warning' ? 'warning' : 'critical'
         const { usedBytes, usedRatio } = event.reading
         return timeline.say('runtime', `memory ${level}: ${mebibytes(usedBytes)}, ${percent(usedRatio)} of the limit`, tone)
       }
-      case 'checkpoint-saved': {
+      case 'checkpoint.saved': {
         const size = mebibytes(event.sealedBytes)
         return timeline.say('runtime', `checkpointed and sealed: ${size} in ${event.elapsedMs.toFixed(0)} ms; stopped`)
       }
-      case 'approval-requested':
+      case 'approval.requested':
         return timeline.say('runtime', `asks for ${mebibytes(event.requestedLimitBytes)}`)
-      case 'limit-raised':
+      case 'limit.raised':
         return timeline.say('runtime', `the limit is now ${mebibytes(event.limitBytes)}`, 'good')
-      case 'sandbox-resumed':
+      case 'sandbox.resumed':
         return timeline.say('runtime', `resumed from the checkpoint, the evaluation ${event.evaluation}`, 'good')
       case 'tier.asked':
         return timeline.say('oversight', `tier ${event.tier + 1} is asked: ${event.approvers.join(', ')}`)

@@ -282,7 +282,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     sandbox = live.attach(restored.sandbox, restored, ownership)
     open.add(sandbox)
     const { tenant, agent, id: sandboxId, memoryLimitBytes } = identity
-    observe({ type: 'sandbox-opened', tenant, agent, sandboxId, memoryLimitBytes })
+    observe({ type: 'sandbox.opened', tenant, agent, sandboxId, memoryLimitBytes })
     return sandbox
   }
 
@@ -323,7 +323,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
         const advance = await incidents.advance(incidentId, step, stepEvidence(incident, step))
         if (advance.outcome === 'advanced') await checkpoints.remove(incident.checkpointId ?? incidentId)
       },
-      onUnrenewed: (error) => observe({ type: 'ownership-unrenewed', tenant, agent, sandboxId, incidentId, error })
+      onUnrenewed: (error) => observe({ type: 'ownership.unrenewed', tenant, agent, sandboxId, incidentId, error })
     }
   }
 

@@ -19,9 +19,9 @@ export function stepEvidence(incident: Incident, step: IncidentStep): readonly A
     case 'asked':
       return [draft(incident, 'asked', { approvalRequestId: step.approvalRequestId })]
     case 'raised':
-      return [draft(incident, 'limit-raised', { limitBytes: step.limitBytes, fence: step.fence })]
+      return [draft(incident, 'limit.raised', { limitBytes: step.limitBytes, fence: step.fence })]
     case 'refused':
-      return [draft(incident, 'limit-refused', { verdict: step.refusal.verdict })]
+      return [draft(incident, 'limit.refused', { verdict: step.refusal.verdict })]
     case 'claimed':
       return [draft(incident, 'claimed', { sandboxId: incident.sandboxId })]
     case 'released':

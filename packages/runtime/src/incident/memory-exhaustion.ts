@@ -55,7 +55,7 @@ export async function exhaust(deps: IncidentDeps, exhausted: ExhaustedSandbox): 
     if (opening.outcome === 'fenced') return undefined
     let { incident } = opening
     state = incident.state
-    observe({ type: 'incident-opened', ...of, limitBytes, peakBytes })
+    observe({ type: 'incident.opened', ...of, limitBytes, peakBytes })
     const checkpointId = exhausted.alive ? await saveCheckpoint(deps, exhausted) : undefined
     const saved = { type: 'checkpointed', ...(checkpointId === undefined ? {} : { checkpointId }) } as const
     incident = await advanced(incidents, incident, saved)
@@ -82,7 +82,7 @@ export async function askForMore(deps: IncidentDeps, incident: Incident): Promis
   const { id: approvalRequestId } = await approvals.request(raiseRequest(incident))
   const asked = await advanced(incidents, incident, { type: 'asked', approvalRequestId })
   const { tenant, agent, sandboxId, id: incidentId, requestedLimitBytes } = asked
-  observe({ type: 'approval-requested', tenant, agent, sandboxId, incidentId, approvalRequestId, requestedLimitBytes })
+  observe({ type: 'approval.requested', tenant, agent, sandboxId, incidentId, approvalRequestId, requestedLimitBytes })
   return asked
 }
 
@@ -124,10 +124,10 @@ async function saveCheckpoint(deps: IncidentDeps, exhausted: ExhaustedSandbox): 
   }
   try {
     const sealedBytes = await within(clock, CHECKPOINT_BUDGET_MS, save())
-    observe({ type: 'checkpoint-saved', ...of, checkpointId, sealedBytes, elapsedMs: clock.monotonic() - startedAt })
+    observe({ type: 'checkpoint.saved', ...of, checkpointId, sealedBytes, elapsedMs: clock.monotonic() - startedAt })
     return checkpointId
   } catch (error) {
-    observe({ type: 'checkpoint-failed', ...of, error })
+    observe({ type: 'checkpoint.failed', ...of, error })
     return undefined
   }
 }

@@ -102,14 +102,14 @@ async function settle(
   if (verdict.outcome !== 'approved') {
     const refusal = refusalOf(verdict)
     await advanced(incidents, incident, { type: 'refused', refusal })
-    observe({ type: 'limit-refused', tenant, agent, sandboxId, incidentId, refusal })
+    observe({ type: 'limit.refused', tenant, agent, sandboxId, incidentId, refusal })
     return undefined
   }
   const limitBytes = incident.requestedLimitBytes
   const raise = async (fence: number): Promise<void> => {
     const step = { type: 'raised', limitBytes, fence } as const
     const { outcome } = await incidents.advance(incidentId, step, stepEvidence(incident, step))
-    if (outcome === 'advanced') observe({ type: 'limit-raised', tenant, agent, sandboxId, incidentId, limitBytes })
+    if (outcome === 'advanced') observe({ type: 'limit.raised', tenant, agent, sandboxId, incidentId, limitBytes })
   }
   const execution = await approvals.execute(approvalRequestId, async ({ fence }) => {
     await raise(fence)
@@ -151,7 +151,7 @@ async function take(deps: IncidentDeps, incident: Incident, resume: Resumption):
   }
   const outcome = incident.checkpointId === undefined ? 'restarted' : 'resumed'
   const of = { tenant, agent, sandboxId, incidentId }
-  observe({ type: 'sandbox-resumed', ...of, incarnation, memoryLimitBytes, evaluation })
+  observe({ type: 'sandbox.resumed', ...of, incarnation, memoryLimitBytes, evaluation })
   return outcome === 'resumed' ? { outcome, sandbox, evaluation } : { outcome, sandbox }
 }
 

@@ -104,7 +104,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
   let renewal: Timer | undefined
 
   const onReading = (reading: MemoryReading): void => {
-    if (reading.changedFrom !== undefined) observe({ type: `memory-${reading.level}`, ...of, reading })
+    if (reading.changedFrom !== undefined) observe({ type: `memory.${reading.level}`, ...of, reading })
   }
 
   const answer = (call: HostCall): void => {
@@ -134,7 +134,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     await host?.kill()
     const terminated = record(reason, evidence)
     leave(reason)
-    observe({ type: 'sandbox-terminated', ...of, record: terminated })
+    observe({ type: 'sandbox.terminated', ...of, record: terminated })
     return { outcome: 'terminated', record: terminated }
   }
 
@@ -150,13 +150,13 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     const recovery = await deps.exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence, ownership })
     if (recovery === undefined) {
       const superseded = record('superseded', 'ownership was lost')
-      observe({ type: 'sandbox-terminated', ...of, record: superseded })
+      observe({ type: 'sandbox.terminated', ...of, record: superseded })
       return { outcome: 'terminated', record: superseded }
     }
     const { checkpointId } = recovery
     const facts = { at: clock.now(), limitBytes: memoryLimitBytes, peakBytes, evidence }
     observe({
-      type: 'sandbox-terminated',
+      type: 'sandbox.terminated',
       ...of,
       record: terminationRecord('out-of-memory', checkpointId === undefined ? facts : { ...facts, checkpointId })
     })
@@ -179,7 +179,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     try {
       await deps.usage.accept(usage)
     } catch (error) {
-      observe({ type: 'usage-unreported', usage, error })
+      observe({ type: 'usage.unreported', usage, error })
     }
   }
 
@@ -204,7 +204,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
         signal,
         begin: () => begin(sandbox),
         onReading,
-        onStale: () => observe({ type: 'memory-stale', ...of })
+        onStale: () => observe({ type: 'memory.stale', ...of })
       })
       const { end, cause, unresponsive, elapsedMs } = await run.ended
       // From here on no answer reaches the guest: a suspended evaluation keeps its calls, an ended one has none.
@@ -288,7 +288,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     const running = run !== undefined
     leave('superseded')
     // An evaluation under way reports it; without one nobody asks.
-    if (!running) observe({ type: 'sandbox-terminated', ...of, record: record('superseded', 'ownership was lost') })
+    if (!running) observe({ type: 'sandbox.terminated', ...of, record: record('superseded', 'ownership was lost') })
     void host?.kill()
   }
 
@@ -299,7 +299,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     if (run === undefined) await deps.end(sandbox)
     else await sandbox.kill()
     await ownership?.end().catch((error: unknown) => ownership?.onUnrenewed(error))
-    observe({ type: 'sandbox-closed', ...of })
+    observe({ type: 'sandbox.closed', ...of })
   }
 
   return {

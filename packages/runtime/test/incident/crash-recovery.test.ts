@@ -89,7 +89,7 @@ describe('an exhausted sandbox whose process dies', () => {
       const audit = createAuditLog({ db: disk })
       expect(await audit.verify('acme')).toMatchObject({ outcome: 'intact' })
       const actions = (await audit.read('acme')).map(({ action }) => action)
-      for (const once of ['detected', 'checkpointed', 'asked', 'limit-raised', 'closed']) {
+      for (const once of ['detected', 'checkpointed', 'asked', 'limit.raised', 'closed']) {
         expect(actions.filter((action) => action === `memory-incident.${once}`).length).toBeLessThanOrEqual(1)
       }
       await successor.close()

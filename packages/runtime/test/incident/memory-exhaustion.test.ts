@@ -43,14 +43,14 @@ describe('an endless memory bomb under 64 MiB', () => {
       { id: recovery.incidentId, state: 'asked', evaluation: 'lost' }
     ])
     // Whether a sample falls into the warning range is chance: the bomb jumps 8 MiB at a time.
-    const types = events.map(({ type }) => type).filter((type) => !['memory-warning', 'memory-stale'].includes(type))
+    const types = events.map(({ type }) => type).filter((type) => !['memory.warning', 'memory.stale'].includes(type))
     expect(types).toEqual([
-      'sandbox-opened',
-      'memory-critical',
-      'incident-opened',
-      'checkpoint-saved',
-      'approval-requested',
-      'sandbox-terminated'
+      'sandbox.opened',
+      'memory.critical',
+      'incident.opened',
+      'checkpoint.saved',
+      'approval.requested',
+      'sandbox.terminated'
     ])
     await expect(sandbox.evaluate('1')).rejects.toMatchObject({ code: 'SANDBOX_GONE' })
   })
@@ -71,7 +71,7 @@ describe('a finite job that needs 100 MiB under 64 MiB', () => {
     expect(recovered.sandbox).toMatchObject({ id: sandbox.id, incarnation: 2, memoryLimitBytes: mebibytes(128) })
     expect(await recovered.sandbox.continue()).toEqual({ outcome: 'completed', value: `${rightAnswer}:800` })
     expect(gate.asks).toHaveLength(1)
-    expect(events.filter(({ type }) => type === 'memory-warning')).not.toHaveLength(0)
+    expect(events.filter(({ type }) => type === 'memory.warning')).not.toHaveLength(0)
     await recovered.sandbox.close()
     expect(await runtime.incidents('acme')).toEqual([])
   })

@@ -121,7 +121,7 @@ describe('an evaluation', () => {
     await using kit = runtimeKit({ usage: { accept: () => Promise.reject(down) } })
     const sandbox = await kit.runtime.open({ ...small, subscription: 'sub-1' })
     expect(await sandbox.evaluate('1')).toEqual({ outcome: 'completed', value: 1 })
-    expect(kit.events.find(({ type }) => type === 'usage-unreported')).toMatchObject({ error: down })
+    expect(kit.events.find(({ type }) => type === 'usage.unreported')).toMatchObject({ error: down })
   })
 })
 
