@@ -50,10 +50,7 @@ for (const name of wanted.length > 0 ? wanted : folders) {
     if (typeof benchmark.rows === 'function') rows.push(...(await benchmark.rows()))
   }
   fs.mkdirSync(path.join(here, 'results'), { recursive: true })
-  fs.writeFileSync(
-    path.join(here, 'results', `${name}.json`),
-    `${JSON.stringify({ name, machine, rows }, null, 2)}\n`
-  )
+  fs.writeFileSync(path.join(here, 'results', `${name}.json`), `${JSON.stringify({ name, machine, rows }, null, 2)}\n`)
   console.log(`\n${name}`)
   console.table(Object.fromEntries(rows.map(({ id, ...row }) => [id, row])))
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { sleep, systemClock } from '@enablement/core'
 import type { Usage } from '@enablement/core'
+import { sleep, systemClock } from '@enablement/core'
 import { type EvaluationOutcome, type HostFunctions, mebibytes, type Sandbox } from '@enablement/runtime'
 import { agent, type Backend, subscription, tenant } from './backend.ts'
 import type { Answer, openRunRecord, RunRecord } from './run-record.ts'
@@ -78,7 +78,8 @@ async function indexWords(
     const memoryLimitBytes = mebibytes(64)
     const sandbox = await runtime.open({ tenant, agent, subscription, memoryLimitBytes, hostFunctions })
     const outcome = await counted(sandbox.evaluate(programOf('index-words.js'), { timeoutMs: 120_000 }))
-    if (outcome.outcome !== 'memory-exhausted') throw new JourneyEnded(`expected to run out of memory: ${describe(outcome)}`)
+    if (outcome.outcome !== 'memory-exhausted')
+      throw new JourneyEnded(`expected to run out of memory: ${describe(outcome)}`)
     incidentId = outcome.recovery.incidentId
   } else {
     timeline.say('runtime', `found an open incident on disk, ${open?.state}: nothing is done again`, 'good')
@@ -86,7 +87,8 @@ async function indexWords(
   const sandbox = await recovered(backend, incidentId, hostFunctions, timeline)
   await reportAgain(backend, run)
   const continued = await counted(sandbox.continue({ timeoutMs: 120_000 }))
-  if (continued.outcome !== 'completed') throw new JourneyEnded(`the agent did not finish its index: ${describe(continued)}`)
+  if (continued.outcome !== 'completed')
+    throw new JourneyEnded(`the agent did not finish its index: ${describe(continued)}`)
   return sandbox
 }
 

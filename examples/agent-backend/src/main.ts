@@ -39,7 +39,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const { events } = await usageOf(backend, 'sandbox-milliseconds')
     const journey = await travel(backend, record, timeline)
-    const reckoning = await reckon(backend, record.read(), journey, observed, events)
+    const reckoning = await reckon(backend, journey, observed, events)
     timeline.close()
     console.log(`\n${draw(reckoning)}`)
     return reckoning.invariants.every(({ held }) => held) ? 0 : 1

@@ -29,7 +29,11 @@ export function narrate(timeline: Timeline): {
         const tone = event.type === 'memory.warning' ? 'warning' : 'bad'
         const level = event.type === 'memory.warning' ? 'warning' : 'critical'
         const { usedBytes, usedRatio } = event.reading
-        return timeline.say('runtime', `memory ${level}: ${mebibytes(usedBytes)}, ${percent(usedRatio)} of the limit`, tone)
+        return timeline.say(
+          'runtime',
+          `memory ${level}: ${mebibytes(usedBytes)}, ${percent(usedRatio)} of the limit`,
+          tone
+        )
       }
       case 'checkpoint.saved': {
         const size = mebibytes(event.sealedBytes)

@@ -4,7 +4,6 @@ import colors from 'picocolors'
 import { type Backend, subscription, tenant } from './backend.ts'
 import type { Journey } from './journey.ts'
 import type { Observed } from './narration.ts'
-import type { RunRecord } from './run-record.ts'
 import { expected, wordList } from './word-list.ts'
 
 /** One thing that must hold at the end, and what was found. */
@@ -22,7 +21,6 @@ export interface Reckoning {
 /** Looks at the stores, not at what the process remembers, wherever they know. */
 export async function reckon(
   backend: Backend,
-  run: RunRecord,
   journey: Journey,
   observed: Observed,
   metersBefore: number

@@ -1,7 +1,7 @@
 import logUpdate from 'log-update'
 import colors from 'picocolors'
 
-export type Tone = 'plain' | 'good' | 'warning' | 'bad'
+type Tone = 'plain' | 'good' | 'warning' | 'bad'
 
 /** What the user sees while it happens: a line for each event, and one bar for what is under way. */
 export interface Timeline {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
+import process from 'node:process'
 import { build, type Plugin } from 'esbuild'
 
 /** Bundles a worker's entry and all it imports into one CommonJS text that `new Worker(text, { eval: true })` runs. */
@@ -35,12 +36,13 @@ export function embedded(options: { minify: boolean }): Plugin {
         contents: await readFile(path, 'utf8'),
         loader: 'text'
       }))
-      esbuild.onResolve({ filter: workerText }, (found) => ({
-        path: path.resolve(found.resolveDir, found.path.replace(workerText, '')),
-        namespace: 'worker-text'
-      }))
-      esbuild.onLoad({ filter: /.*/, namespace: 'worker-text' }, async (found) => ({
-        contents: await bundleWorker(found.path, options.minify),
+      // esbuild writes a module's `path` into its output as a comment; the absolute one must not be published.
+      esbuild.onResolve({ filter: workerText }, (found) => {
+        const entry = path.resolve(found.resolveDir, found.path.replace(workerText, ''))
+        return { path: path.relative(process.cwd(), entry), namespace: 'worker-text', pluginData: { entry } }
+      })
+      esbuild.onLoad({ filter: /.*/, namespace: 'worker-text' }, async ({ pluginData }) => ({
+        contents: await bundleWorker((pluginData as { readonly entry: string }).entry, options.minify),
         loader: 'text'
       }))
     }
