@@ -33,6 +33,7 @@ const checks: readonly Check[] = [
   own('ambient'),
   { name: 'biome', program: 'biome', args: ['check', '--error-on-warnings', '--reporter=concise', '.'] },
   { name: 'duplication', program: 'jscpd', args: [] },
+  own('changesets'),
   own('size')
 ]
 

@@ -8,7 +8,10 @@ const all = fileURLToPath(new URL('../src/all.ts', import.meta.url))
 describe('all gates', () => {
   it('refuses a gate that there is not', () => {
     const { status, stderr } = spawnSync(process.execPath, [all, 'spelling'], { encoding: 'utf8' })
-    expect([status, stderr]).toEqual([2, expect.stringContaining('unknown gate spelling; there are matrix, tooling, packed, surface')])
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringContaining('unknown gate spelling; there are matrix, tooling, packed, surface')
+    ])
   })
 })
 

@@ -5,7 +5,9 @@ import { engineCalls } from './engine-calls.ts'
 import { type EngineExports, engineExportsOf, setInterruptHandler } from './engine-exports.ts'
 import { decodeImage, type EnginePointers, encodeImage } from './engine-image.ts'
 import { guestPrelude } from './guest-prelude.ts'
-import { guestWorld, type World, wasiOf } from './guest-world.ts'
+import { guestWorld, wasiOf } from './guest-world.ts'
+import type { PristineMemory } from './pristine-memory.ts'
+import type { PristineVm } from './pristine-vm.ts'
 import { BOUNDS, type Engine, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
 
 /**
@@ -16,9 +18,6 @@ const STACK_BYTES = 262_144
 
 /** What the engine's own bookkeeping may use above the guest's limit, so that an error at the limit can be described. */
 const RESERVE_BYTES = 1_048_576
-
-/** Pages of the smallest image, that of an empty VM. */
-const EMPTY_PAGES = 21
 
 /** The engine counts what it has allocated two words behind the limit that it holds the count against. */
 const COUNT_BEHIND_LIMIT_BYTES = 8
@@ -53,10 +52,11 @@ export interface GuestVm {
   abandon(): void
   pendingCalls(): readonly HostCall[]
   readonly suspended: boolean
-  capture(): Uint8Array<ArrayBuffer>
+  /** The whole state, as what sets it off from a pristine VM of the same engine. */
+  capture(pristine: PristineMemory): Uint8Array<ArrayBuffer>
 }
 
-interface Parts extends BlankVm {
+interface Parts extends Omit<PristineVm, 'memory'> {
   readonly pointers: EnginePointers
   readonly hooks: VmHooks
   readonly module: Engine
@@ -93,27 +93,23 @@ export async function createVm(module: Engine, spec: VmSpec, wallAt: number, hoo
   return guestVm({ vm, engine, world, pointers, hooks, module, spec }, true)
 }
 
-/** Brings an image back to life, in `blank` if there is one, or says what is wrong with it. */
-export async function restoreVm(
+/** Brings an image back to life in a pristine VM, which it takes over, or says what is wrong with the image. */
+export function restoreVm(
   module: Engine,
   spec: VmSpec,
   wallAt: number,
   image: Uint8Array,
   hooks: VmHooks,
-  blank?: BlankVm
-): Promise<GuestVm | ImageFault> {
-  const decoded = decodeImage(image, module.hash, module.memoryCapBytes)
+  pristine: PristineVm
+): GuestVm | ImageFault {
+  const decoded = decodeImage(image, module.hash, pristine.memory, module.memoryCapBytes)
   if ('fault' in decoded) return decoded
   const { pointers, pages } = decoded
-  const { vm, engine, world } = blank ?? (await blankVm(module))
+  const { vm, engine, world } = pristine
   Object.assign(world, guestWorld(wallAt, spec.seed))
   const missing = pages - engine.memory.buffer.byteLength / 65_536
   if (missing > 0) engine.memory.grow(missing)
-  const memory = new Uint8Array(engine.memory.buffer)
-  for (let n = 0; n < decoded.chunkCount; n += 1) {
-    const { offset, bytes } = decoded.chunk(n)
-    memory.set(bytes, offset)
-  }
+  decoded.applyTo(engine.memory.buffer)
   engine.qjs_set_runtime_and_context(pointers.runtime, pointers.context)
   engine.__stack_pointer.value = pointers.stackPointer
   engine.qjs_set_memory_limit(spec.memoryLimitBytes)
@@ -142,29 +138,6 @@ function memoryCountOf(vm: QuickJS, engine: EngineExports): number {
     throw new Error("the engine's memory count is not where it was")
   }
   return limit * 4 + COUNT_BEHIND_LIMIT_BYTES
-}
-
-/** An instance without a runtime in it, which an image is copied into. */
-export interface BlankVm {
-  readonly vm: QuickJS
-  readonly engine: EngineExports
-  readonly world: World
-}
-
-/** Instantiates the module ahead of need: a third of the time of a restore. */
-export async function blankVm(module: Engine): Promise<BlankVm> {
-  const world = guestWorld(0, new Uint8Array(16))
-  const vm = await QuickJS.restore(
-    // The image is copied in later, chunk by chunk: in full it would be held twice.
-    { memory: new Uint8Array(0), stackPointer: 0, runtimePtr: 0, contextPtr: 0, extensions: [] },
-    { wasm: module.module as never, timezoneOffset: 0, wasi: wasiOf(world) }
-  )
-  const engine = engineExportsOf(vm)
-  const missing = EMPTY_PAGES - engine.memory.buffer.byteLength / 65_536
-  if (missing > 0) engine.memory.grow(missing)
-  // The module's own data goes: an image brings all of it along. This also has the system map the pages now.
-  new Uint8Array(engine.memory.buffer).fill(0)
-  return { vm, engine, world }
 }
 
 function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fresh: boolean): GuestVm {
@@ -393,9 +366,9 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
         { interruptible: false, reserve: true }
       ),
     pendingCalls,
-    capture: () => {
+    capture: (pristine) => {
       if (tainted !== undefined) throw new Error(tainted)
-      return encodeImage(engine.memory.buffer, { ...pointers, evaluation, inner }, module.hash)
+      return encodeImage(engine.memory.buffer, { ...pointers, evaluation, inner }, module.hash, pristine)
     }
   }
 }

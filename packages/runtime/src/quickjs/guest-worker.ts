@@ -1,10 +1,13 @@
 import { parentPort } from 'node:worker_threads'
 import type { RunEnd } from '../sandbox/sandbox-host.ts'
-import { type BlankVm, blankVm, createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
+import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
+import type { PristineMemory } from './pristine-memory.ts'
+import { type PristineVm, pristineVm } from './pristine-vm.ts'
 import {
   BOUNDS,
   type Engine,
   type FromWorker,
+  type ImageFault,
   STOP,
   type ToWorker,
   type VmSpec,
@@ -31,8 +34,9 @@ const port = parentPort
 if (port === null) throw new Error('guest-worker runs in a worker thread')
 
 let engine: Engine | undefined
-/** Of the engine that was rehearsed with. */
-let blank: BlankVm | undefined
+/** A VM of that engine that waits for an image, and the memory that every such VM begins with. */
+let spare: PristineVm | undefined
+let pristine: PristineMemory | undefined
 let guest: GuestVm | undefined
 let words: Int32Array | undefined
 let running = false
@@ -114,12 +118,13 @@ function start(vm: GuestVm, wallAt: number): void {
 
 async function open(
   message: ToWorker & { readonly kind: 'create' | 'restore' },
-  make: (engine: Engine) => ReturnType<typeof restoreVm>
+  make: (engine: Engine) => Promise<GuestVm | ImageFault>
 ): Promise<void> {
   try {
     if (message.engine !== undefined) {
       engine = message.engine
-      blank = undefined
+      spare = undefined
+      pristine = undefined
     }
     if (engine === undefined) throw new Error('it was given no engine')
     words = new Int32Array(message.spec.words)
@@ -155,15 +160,33 @@ async function rehearse(withEngine: Engine): Promise<void> {
     hostFunctions: [],
     seed: new Uint8Array(16)
   }
-  const image = (await createVm(withEngine, spec, 0, silent)).capture()
+  const image = (await createVm(withEngine, spec, 0, silent)).capture(await pristineOf(withEngine))
   for (let round = 0; round < REHEARSALS; round += 1) {
-    const restored = await restoreVm(withEngine, spec, 0, image, silent)
+    const restored = restoreVm(withEngine, spec, 0, image, silent, await pristineVm(withEngine))
     if ('fault' in restored) return
     restored.begin('1')
     tieLooseEnds(restored)
     restored.abandon()
   }
-  blank = await blankVm(withEngine)
+  spare = await pristineVm(withEngine)
+}
+
+/** What images of this engine are told by: made when it is first needed, for most sandboxes are never captured. */
+async function pristineOf(ofEngine: Engine): Promise<PristineMemory> {
+  pristine ??= (await pristineVm(ofEngine)).memory
+  return pristine
+}
+
+async function capture(): Promise<void> {
+  try {
+    if (engine === undefined || guest === undefined) throw new Error('there is no sandbox')
+    const before = await pristineOf(engine)
+    if (running) throw new Error('an evaluation is under way')
+    const image = guest.capture(before)
+    post({ kind: 'captured', image }, [image.buffer])
+  } catch (error) {
+    post({ kind: 'not-captured', reason: error instanceof Error ? error.message : 'the engine failed' })
+  }
 }
 
 port.on('message', (message: ToWorker) => {
@@ -173,9 +196,12 @@ port.on('message', (message: ToWorker) => {
     case 'create':
       return void open(message, (module) => createVm(module, message.spec, message.wallAt, hooks))
     case 'restore':
-      return void open(message, (module) =>
-        restoreVm(module, message.spec, message.wallAt, message.image, hooks, blank)
-      )
+      return void open(message, async (module) => {
+        const vm = spare ?? (await pristineVm(module))
+        spare = undefined
+        pristine = vm.memory
+        return restoreVm(module, message.spec, message.wallAt, message.image, hooks, vm)
+      })
     case 'run':
       return inVm((vm) => {
         start(vm, message.wallAt)
@@ -200,14 +226,7 @@ port.on('message', (message: ToWorker) => {
     case 'wake':
       return resume()
     case 'capture':
-      if (guest === undefined || running) return post({ kind: 'not-captured', reason: 'an evaluation is under way' })
-      try {
-        const image = guest.capture()
-        post({ kind: 'captured', image }, [image.buffer])
-      } catch (error) {
-        post({ kind: 'not-captured', reason: error instanceof Error ? error.message : 'the engine failed' })
-      }
-      return
+      return void capture()
     case 'close':
       return port.close()
   }

@@ -21,6 +21,11 @@ export function guestWorld(wallAt: number, seed: Uint8Array): World {
   return { clock: guestClock(wallAt), random: randomFrom(sfc32(seed)) }
 }
 
+/** A world without time or chance, the same at every call. */
+export function stillWorld(): World {
+  return { clock: { set: () => undefined, now: () => 0 }, random: randomFrom(sfc32(new Uint8Array(16))) }
+}
+
 /** The host's wall time, carried on between messages by this thread's monotonic clock. */
 function guestClock(wallAt: number): GuestClock {
   let base = wallAt

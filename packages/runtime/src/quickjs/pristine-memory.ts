@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto'
+
+/** The unit in which memory is compared and kept. */
+export const CHUNK_BYTES = 4_096
+export const CHUNK_WORDS = CHUNK_BYTES / 4
+
+export const PAGE_BYTES = 65_536
+export const CHUNKS_PER_PAGE = PAGE_BYTES / CHUNK_BYTES
+
+export const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
+export const ZERO_CHUNK = ZERO_PAGE.subarray(0, CHUNK_BYTES)
+
+/**
+ * The memory of a VM in which nothing has run: the engine's data, its atoms and its intrinsics, nine tenths of what a
+ * small guest's memory holds. It follows from the engine's bytes alone, so an image says only where it differs.
+ */
+export interface PristineMemory {
+  readonly pages: number
+  /** SHA-256 of what it holds and where. */
+  readonly hash: Uint8Array
+  /** The words of chunk `index`; undefined for one of zeros, and for those beyond the last page. */
+  chunk(index: number): Uint32Array | undefined
+}
+
+/** Keeps what is not zero in `memory`. */
+export function pristineMemory(memory: ArrayBuffer): PristineMemory {
+  const bytes = Buffer.from(memory)
+  const pages = bytes.length / PAGE_BYTES
+  const chunks = new Map<number, Uint32Array>()
+  const hash = createHash('sha256').update(`${pages} pages`)
+  for (let index = 0; index < pages * CHUNKS_PER_PAGE; index += 1) {
+    const at = index * CHUNK_BYTES
+    if (bytes.compare(ZERO_CHUNK, 0, CHUNK_BYTES, at, at + CHUNK_BYTES) === 0) continue
+    const words = new Uint32Array(memory.slice(at, at + CHUNK_BYTES))
+    chunks.set(index, words)
+    hash.update(`; ${index}:`).update(words)
+  }
+  return { pages, hash: hash.digest(), chunk: (index) => chunks.get(index) }
+}
