@@ -55,7 +55,7 @@ export function narrate(timeline: Timeline): {
         return timeline.say('oversight', `${event.by} approves: ${event.reason ?? 'without a reason'}`, 'good')
       case 'request.denied':
         return timeline.say('oversight', `${event.by} denies: ${event.reason}`, 'bad')
-      case 'usage.duplicate':
+      case 'usage.duplicated':
         observed.duplicates += 1
         return timeline.say('metering', `reported twice, counted once: ${event.transactionId}`, 'warning')
       case 'quota.consumed':

@@ -6,7 +6,7 @@ import { payloadHash } from './event/payload-hash.ts'
 import type { BatchOutcome, RecordOutcome } from './event/record-outcome.ts'
 import type { UsageEvent } from './event/usage-event.ts'
 import { identifierSchema, usedAtSchema } from './event/usage-event-schema.ts'
-import { MeteringError, storeFailure } from './failure/metering-error.ts'
+import { MeteringError, storeFailure } from './metering-error.ts'
 import { type MeteringObserver, notify } from './metering-event.ts'
 import { METRICS_MAX, type TotalsQuery, type UsageTotal } from './usage/totals.ts'
 import { ENTRIES_MAX, type UsageEntry, type UsageStore } from './usage/usage-store.ts'
@@ -18,8 +18,8 @@ const BATCH_EVENTS_MAX = 10_000
 export interface MeterOptions {
   readonly store: UsageStore
   /** Is told of every outcome. What it throws is ignored. */
-  readonly observe?: MeteringObserver | undefined
-  readonly platform?: Platform | undefined
+  readonly observe?: MeteringObserver
+  readonly platform?: Platform
 }
 
 const optionsSchema: z.ZodType<MeterOptions> = z.strictObject({
@@ -27,8 +27,8 @@ const optionsSchema: z.ZodType<MeterOptions> = z.strictObject({
     (value) => hasMethods(value, 'record', 'totals'),
     'must be a usage store, such as sqlUsageStore(db)'
   ),
-  observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').optional(),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
+  observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').exactOptional(),
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
 const querySchema: z.ZodType<TotalsQuery> = z
@@ -37,7 +37,7 @@ const querySchema: z.ZodType<TotalsQuery> = z
     subscription: identifierSchema,
     from: usedAtSchema,
     to: usedAtSchema,
-    metric: identifierSchema.optional()
+    metric: identifierSchema.exactOptional()
   })
   .refine(({ from, to }) => from <= to, { path: ['to'], message: 'must not be before from' })
 
@@ -47,7 +47,7 @@ export interface Meter extends UsageSink {
    * Counts one event. Resolves once it is durable, as far as the store promises. Whatever the input is, the answer is an
    * outcome; throws `STORE_FAILED` when the store failed (send the event again) and the signal's reason.
    */
-  record(event: UsageEvent, options?: { readonly signal?: AbortSignal | undefined }): Promise<RecordOutcome>
+  record(event: UsageEvent, options?: { readonly signal?: AbortSignal }): Promise<RecordOutcome>
   /**
    * Counts up to 10,000 events, with an outcome for each in order: a bad one does not stop the others, nor does a store
    * that fails half-way (`unknown`). Throws `BATCH_TOO_LARGE`, and the signal's reason, after which what was counted is
@@ -55,13 +55,13 @@ export interface Meter extends UsageSink {
    */
   recordBatch(
     events: readonly UsageEvent[],
-    options?: { readonly signal?: AbortSignal | undefined }
+    options?: { readonly signal?: AbortSignal }
   ): Promise<readonly BatchOutcome[]>
   /**
    * Adds up what was used in [from, to) by time of use, per metric in the order of their names; a metric without events
    * is not listed. Throws `INVALID_OPTIONS`, `TOO_MANY_METRICS` and `STORE_FAILED`.
    */
-  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly UsageTotal[]>
+  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal }): Promise<readonly UsageTotal[]>
   /**
    * `record` for packages that report through core's seam. Resolves when the usage is counted, now or before. Throws
    * `USAGE_REJECTED`, `USAGE_CONFLICT` and `STORE_FAILED`.
@@ -86,7 +86,8 @@ export function createMeter(options: MeterOptions): Meter {
       return { outcome: 'recorded' }
     }
     const { outcome, firstReceivedAt } = verdict
-    notify(observe, { type: `usage.${outcome}`, tenant, subscription, transactionId, firstReceivedAt })
+    const type = outcome === 'duplicate' ? 'usage.duplicated' : 'usage.conflicted'
+    notify(observe, { type, tenant, subscription, transactionId, firstReceivedAt })
     return { outcome, firstReceivedAt }
   }
 
@@ -95,28 +96,32 @@ export function createMeter(options: MeterOptions): Meter {
     return rejected
   }
 
-  const failed = (operation: string, error: unknown): MeteringError<'STORE_FAILED'> => {
-    const failure = storeFailure(operation, error)
+  const failed = (
+    operation: string,
+    error: unknown,
+    signal: AbortSignal | undefined
+  ): MeteringError<'STORE_FAILED'> => {
+    const failure = storeFailure(operation, error, signal)
     if (failure === undefined) throw error
     notify(observe, { type: 'usage.store-failed', error: failure })
     return failure
   }
 
   const meter: Meter = {
-    async record(event, { signal } = {}) {
+    async record(event, options) {
       const parsed = parseUsageEvent(event)
       if (parsed.outcome === 'rejected') return reject(parsed)
       const entry = entryOf(parsed.usage)
       let verdicts: readonly DedupVerdict[]
       try {
-        verdicts = await store.record([entry], { signal })
+        verdicts = await store.record([entry], options)
       } catch (error) {
-        throw failed('record usage', error)
+        throw failed('record usage', error, options?.signal)
       }
       return settle(entry, verdicts[0] as DedupVerdict)
     },
 
-    async recordBatch(events, { signal } = {}) {
+    async recordBatch(events, options) {
       checkBatch(events)
       const outcomes = Array.from<BatchOutcome>({ length: events.length })
       const accepted: { readonly at: number; readonly entry: UsageEntry }[] = []
@@ -130,26 +135,26 @@ export function createMeter(options: MeterOptions): Meter {
         try {
           const verdicts = await store.record(
             part.map(({ entry }) => entry),
-            { signal }
+            options
           )
           part.forEach(({ at, entry }, index) => {
             outcomes[at] = settle(entry, verdicts[index] as DedupVerdict)
           })
         } catch (error) {
-          const unknown: BatchOutcome = { outcome: 'unknown', error: failed('record usage', error) }
+          const unknown: BatchOutcome = { outcome: 'unknown', error: failed('record usage', error, options?.signal) }
           for (const { at } of part) outcomes[at] = unknown
         }
       }
       return outcomes
     },
 
-    async totals(query, { signal } = {}) {
+    async totals(query, options) {
       const checked = parseOptions(querySchema, 'meter.totals', query)
       let totals: readonly UsageTotal[]
       try {
-        totals = await store.totals(checked, { signal })
+        totals = await store.totals(checked, options)
       } catch (error) {
-        throw failed('add up usage', error)
+        throw failed('add up usage', error, options?.signal)
       }
       if (totals.length > METRICS_MAX) {
         const { tenant, subscription } = checked

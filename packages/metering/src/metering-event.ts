@@ -1,4 +1,4 @@
-import type { MeteringError } from './failure/metering-error.ts'
+import type { MeteringError } from './metering-error.ts'
 
 /** What metering tells an observer, by `type`. Names and numbers, never an event's properties. */
 export type MeteringEvent =
@@ -10,7 +10,7 @@ export type MeteringEvent =
       readonly quantity: number
     }
   | {
-      readonly type: 'usage.duplicate' | 'usage.conflict'
+      readonly type: 'usage.duplicated' | 'usage.conflicted'
       readonly tenant: string
       readonly subscription: string
       readonly transactionId: string
@@ -20,16 +20,26 @@ export type MeteringEvent =
   | { readonly type: 'usage.rejected'; readonly paths: readonly string[] }
   | { readonly type: 'usage.store-failed'; readonly error: MeteringError<'STORE_FAILED'> }
   | {
-      readonly type: 'quota.consumed' | 'quota.refused'
+      readonly type: 'quota.consumed'
       readonly tenant: string
       readonly limit: string
       readonly amount: number
       readonly remaining: number
+      /** By an earlier call with the same key: a sum of what is consumed leaves these out. */
+      readonly replayed: boolean
       /** Monotonic time that the decision took. */
       readonly elapsedMs: number
     }
   | {
-      readonly type: 'quota.conflict'
+      readonly type: 'quota.refused'
+      readonly tenant: string
+      readonly limit: string
+      readonly amount: number
+      readonly remaining: number
+      readonly elapsedMs: number
+    }
+  | {
+      readonly type: 'quota.conflicted'
       readonly tenant: string
       readonly limit: string
       readonly amount: number

@@ -109,6 +109,15 @@ describe('recording usage', () => {
     expect(await meter.totals(whole)).toEqual([])
   })
 
+  it('throws the reason of a signal as it is, also when that is an error of the suite', async () => {
+    const { meter, events } = setUp()
+    const signal = AbortSignal.abort(new CoreError('CLOSED', 'the worker was closed', { what: 'worker' }))
+    await expect(meter.record(event, { signal })).rejects.toBe(signal.reason)
+    await expect(meter.recordBatch([event], { signal })).rejects.toBe(signal.reason)
+    await expect(meter.totals(whole, { signal })).rejects.toBe(signal.reason)
+    expect(events).toEqual([])
+  })
+
   it('tells its observer names and numbers, and no properties', async () => {
     const { meter, events, platform } = setUp()
     const secret = { ...event, properties: { apiKey: 'sk-secret' } }
@@ -119,8 +128,8 @@ describe('recording usage', () => {
     const repeat = { ...identity, transactionId: 'call-1', firstReceivedAt: platform.clock.now() }
     expect(events).toEqual([
       { type: 'usage.recorded', ...identity, metric: 'tokens', quantity: 5 },
-      { type: 'usage.duplicate', ...repeat },
-      { type: 'usage.conflict', ...repeat }
+      { type: 'usage.duplicated', ...repeat },
+      { type: 'usage.conflicted', ...repeat }
     ])
     const loud = createMeter({
       store: memoryUsageStore(),

@@ -17,18 +17,18 @@ export interface AuditLogOptions {
   readonly platform?: Platform
 }
 
-const optionsSchema = z.strictObject({
+const optionsSchema: z.ZodType<AuditLogOptions> = z.strictObject({
   db: z.custom<SqlDatabase>((value) => typeof value === 'object' && value !== null && 'run' in value),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
 /** Entries that one `read` gives at most, and unless it is told otherwise. An entry has at most about 18 KiB. */
 const READ_MAX = 1_000
 const READ_DEFAULT = 100
 
-const readSchema = z.strictObject({
-  after: z.int().min(0).optional(),
-  limit: z.int().min(1).max(READ_MAX).optional()
+const readSchema: z.ZodType<{ readonly after?: number; readonly limit?: number }> = z.strictObject({
+  after: z.int().min(0).exactOptional(),
+  limit: z.int().min(1).max(READ_MAX).exactOptional()
 })
 
 /**

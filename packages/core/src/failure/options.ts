@@ -18,13 +18,14 @@ export interface OptionsSchema<Options> {
 }
 
 /**
- * Checks what a caller passed to a factory, before anything is built from it.
+ * Checks what a caller passed to a factory, before anything is built from it. An option that is undefined counts as
+ * absent: few callers compile with `exactOptionalPropertyTypes`, and theirs let `{ retry: settings.retry }` pass.
  *
  * `subject` names the factory. Throws `INVALID_OPTIONS` with the path of every issue; the offending values are not
  * repeated, for they may be secrets.
  */
 export function parseOptions<Options>(schema: OptionsSchema<Options>, subject: string, input: unknown): Options {
-  const parsed = schema.safeParse(input)
+  const parsed = schema.safeParse(withoutUndefined(input))
   if (parsed.success) return parsed.data
   const issues = parsed.error.issues.flatMap(({ path, message, keys }): Issue[] =>
     keys === undefined
@@ -33,6 +34,13 @@ export function parseOptions<Options>(schema: OptionsSchema<Options>, subject: s
   )
   const summary = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ')
   throw new CoreError('INVALID_OPTIONS', `${subject} refused its options: ${summary}`, { subject, issues })
+}
+
+function withoutUndefined(input: unknown): unknown {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return input
+  const members = Object.entries(input)
+  const present = members.filter(([, value]) => value !== undefined)
+  return present.length === members.length ? input : Object.fromEntries(present)
 }
 
 const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.')

@@ -55,8 +55,7 @@ export function enlist(client: PgClient): SqlDatabase {
   return {
     dialect: postgresDialect,
     supports: { durable: 'none', concurrentWriters: false, blocksEventLoop: false },
-    run: (work, { signal } = {}) =>
-      gate.admit(() => turns.run(() => run(work), signal === undefined ? {} : { signal })),
+    run: (work, options) => gate.admit(() => turns.run(() => run(work), options)),
     close: () => gate.close(),
     [Symbol.asyncDispose]: () => gate.close()
   }

@@ -22,14 +22,20 @@ interface KnownText extends StatementText {
 /** Runs statements with `?` on `pg` clients. */
 export class PgStatements {
   readonly #texts: TextCache<KnownText>
-  #prepared = 0
+  /** Outlives what is known of the texts: one that is forgotten and comes again is still prepared on the server. */
+  readonly #prepared = new Set<string>()
 
   constructor(prepare: boolean) {
-    this.#texts = new TextCache(TEXTS_MAX, (text) => {
-      const named = prepare && this.#prepared < PREPARED_MAX
-      if (named) this.#prepared += 1
-      return { ...readText(text), name: named ? nameOf(text) : undefined }
-    })
+    this.#texts = new TextCache(TEXTS_MAX, (text) => ({
+      ...readText(text),
+      name: prepare ? this.#nameFor(text) : undefined
+    }))
+  }
+
+  #nameFor(text: string): string | undefined {
+    const name = nameOf(text)
+    if (this.#prepared.size < PREPARED_MAX) this.#prepared.add(name)
+    return this.#prepared.has(name) ? name : undefined
   }
 
   /** Runs one; without `named`, not under its prepared name. Throws what `pg` throws. */

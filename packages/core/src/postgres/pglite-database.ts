@@ -75,7 +75,9 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
       // A rollback that fails in its turn would hide why there had to be one.
       if (failure !== undefined) throw failure.error
       if (finished && sqlStateOf(error) === undefined) throw commitUnknown(error)
-      throw postgresFailure(error, finished ? 'commit' : 'begin a transaction', '', PGLITE)
+      throw finished
+        ? postgresFailure(error, 'commit', 'commit', PGLITE)
+        : postgresFailure(error, 'begin a transaction', '', PGLITE)
     }
     if (!inMemory) {
       await pglite.syncToFs().catch((error: unknown) => {
@@ -87,8 +89,7 @@ export function pgliteDatabase(pglite: PgliteLike): SqlDatabase {
   return {
     dialect: postgresDialect,
     supports: { durable: inMemory ? 'none' : 'process', concurrentWriters: false, blocksEventLoop: true },
-    run: (work, { signal } = {}) =>
-      gate.admit(() => turns.run(() => run(work), signal === undefined ? {} : { signal })),
+    run: (work, options) => gate.admit(() => turns.run(() => run(work), options)),
     close: () => gate.close(),
     [Symbol.asyncDispose]: () => gate.close()
   }

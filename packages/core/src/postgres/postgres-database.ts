@@ -34,10 +34,10 @@ export interface PostgresOptions {
   readonly platform?: Platform
 }
 
-const optionsSchema = z.strictObject({
-  prepare: z.boolean().optional(),
-  queueMax: z.int().min(1).max(1_000_000).optional(),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
+const optionsSchema: z.ZodType<PostgresOptions> = z.strictObject({
+  prepare: z.boolean().exactOptional(),
+  queueMax: z.int().min(1).max(1_000_000).exactOptional(),
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
 /**
@@ -60,10 +60,10 @@ export function postgresDatabase(pool: PgPool, options: PostgresOptions = {}): S
   if (pool.listenerCount?.('error') === 0) pool.on?.('error', ignore)
   const gate = createUnitGate(POSTGRES, queueMax, () => {})
 
-  const run = async <T>(work: () => Sql<T>, signal: AbortSignal | undefined): Promise<T> => {
+  const run = async <T>(work: () => Sql<T>, unitOptions: { readonly signal?: AbortSignal } = {}): Promise<T> => {
     let named = true
     for (let attempt = 1; ; attempt += 1) {
-      const client = await lend(pool, signal)
+      const client = await lend(pool, unitOptions.signal)
       const outcome = await attemptUnit(client, work, (statement) => statements.perform(client, statement, named))
       if (!outcome.failed) return outcome.value as T
       const stale = isStalePlan(outcome.fault)
@@ -71,13 +71,13 @@ export function postgresDatabase(pool: PgPool, options: PostgresOptions = {}): S
       // The pool's other connections may all have the stale plan too.
       if (stale) named = false
       const longest = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** (attempt - 1))
-      await sleep(platform.clock, platform.random.float() * longest, { signal })
+      await sleep(platform.clock, platform.random.float() * longest, unitOptions)
     }
   }
   return {
     dialect: postgresDialect,
     supports: { durable: 'power-loss', concurrentWriters: true, blocksEventLoop: false },
-    run: (work, { signal } = {}) => gate.admit(() => run(work, signal)),
+    run: (work, unitOptions) => gate.admit(() => run(work, unitOptions)),
     close: () => gate.close(),
     [Symbol.asyncDispose]: () => gate.close()
   }

@@ -47,18 +47,19 @@ export function isConnectionLost(error: unknown): boolean {
   return state.startsWith(CONNECTION) || (state.startsWith(INTERVENTION) && state !== '57014')
 }
 
-/** What a driver threw, in core's terms. */
+/** What a driver threw, in core's terms. `text` is the statement, empty where there was none, as in connecting. */
 export function postgresFailure(error: unknown, operation: string, text = '', store = POSTGRES): unknown {
   if (isSuiteError(error)) return error
   const state = sqlStateOf(error)
   const cause = redacted(error)
-  if (state === undefined || isConnectionLost(error) || isUnavailable(state)) {
-    const message = `${store} cannot ${operation}${reasonOf(error, state)}`
-    return new CoreError('STORE_UNAVAILABLE', message, { store, operation }, { cause })
-  }
-  if (state.startsWith(CORRUPTED) && state !== 'XX000') {
+  if (state?.startsWith(CORRUPTED) === true && state !== 'XX000') {
     const reason = `SQLSTATE ${state}`
     return new CoreError('STORE_DAMAGED', `${store} reports damage: ${reason}`, { store, reason }, { cause })
+  }
+  // Without a statement none can be to blame: the password is wrong, or the database does not exist.
+  if (state === undefined || text === '' || isConnectionLost(error) || isUnavailable(state)) {
+    const message = `${store} cannot ${operation}${reasonOf(error, state)}`
+    return new CoreError('STORE_UNAVAILABLE', message, { store, operation }, { cause })
   }
   const statement = excerptOf(text)
   if (state.startsWith(INTEGRITY)) {

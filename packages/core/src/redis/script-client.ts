@@ -1,6 +1,6 @@
 import { CoreError, type Issue } from '../failure/core-error.ts'
 
-/** The settings of an ioredis connection that decide what a lost reply means. */
+/** The settings of an ioredis connection that decide what a lost reply means. As ioredis declares them, `undefined` too. */
 export interface ScriptClientSettings {
   readonly enableOfflineQueue?: boolean | undefined
   readonly maxRetriesPerRequest?: number | null | undefined
@@ -104,6 +104,6 @@ export function mayResend(client: ScriptClient): boolean {
   return options.maxRetriesPerRequest !== 0
 }
 
-export function isCluster(client: ScriptClient): boolean {
+function isCluster(client: ScriptClient): boolean {
   return client.nodes !== undefined
 }

@@ -1,4 +1,6 @@
+import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
+import { parseOptions } from '../failure/options.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import type { Script } from './script.ts'
 import { checkSettings, mayResend, type ScriptClient } from './script-client.ts'
@@ -33,12 +35,16 @@ const READY_WAIT_MS = 10_000
 /** States in which a command is surely not sent, or would lie in a queue. In `wait`, a first command connects. */
 const SENDING: ReadonlySet<string> = new Set(['ready', 'wait'])
 
+const runnerOptions: z.ZodType<{ readonly platform?: Platform }> = z.strictObject({
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
+})
+
 /**
  * Runs scripts through `client`, an ioredis `Redis` or `Cluster`. Throws `INVALID_OPTIONS` for a connection whose
  * settings could let a call wait for ever or queue without bound; `redisSettings` and `clusterSettings` have good ones.
  */
 export function createScriptRunner(client: ScriptClient, options: { readonly platform?: Platform } = {}): ScriptRunner {
-  const { platform = systemPlatform } = options
+  const { platform = systemPlatform } = parseOptions(runnerOptions, 'createScriptRunner', options)
   checkSettings(client)
   const resends = mayResend(client)
 

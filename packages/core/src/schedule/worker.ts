@@ -4,6 +4,7 @@ import { parseOptions } from '../failure/options.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import type { Duty } from './duty.ts'
 
+/** What a worker does, and how often it looks. */
 export interface WorkerOptions {
   /** What it does. Names are unique within a worker. */
   readonly duties: readonly Duty[]
@@ -40,6 +41,7 @@ export interface DutyHealth {
   readonly handled: number
 }
 
+/** How a worker and its duties fare. */
 export interface WorkerHealth {
   readonly state: 'running' | 'closing' | 'closed'
   readonly duties: readonly DutyHealth[]
@@ -157,7 +159,7 @@ function startRounds(
   let failures = 0
   let handledInAll = 0
   let succeededAt: number | undefined
-  /** Set by a wake that came during a run, which may have looked before the new work was there. */
+  /** Set by a wake since the run began, which may have looked before the new work was there. */
   let wokenMeanwhile = false
   let endPause: (() => void) | undefined
 
@@ -172,7 +174,7 @@ function startRounds(
       handledInAll += handled
       succeededAt = clock.now()
       state = 'waiting'
-      return handled > 0 || wokenMeanwhile ? 0 : pollMs
+      return handled > 0 ? 0 : pollMs
     } catch (error) {
       // A run that ended because it was told to has not failed.
       if (signal.aborted && error === signal.reason) return 0
@@ -208,7 +210,8 @@ function startRounds(
     while (!signal.aborted) {
       const delayMs = await round()
       if (signal.aborted) break
-      await pause(delayMs)
+      // Asked only here, in one step with the start of the pause: a wake may come between the end of the run and this.
+      await pause(state === 'waiting' && wokenMeanwhile ? 0 : delayMs)
     }
     state = 'stopped'
   }

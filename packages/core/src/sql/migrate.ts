@@ -44,7 +44,8 @@ const schemasSchema: z.ZodType<readonly Schema[]> = z
 
 /**
  * Brings each schema to its newest version, one unit a schema: a start that dies leaves each wholly before or wholly
- * after its steps. Safe when several processes start at once: one does the work, the others wait and find it done.
+ * after its steps. Safe when several processes start at once: one does the work, the others wait and find it done (on
+ * SQLite for as long as a lock is waited for, 5 s; then `migrate` throws `STORE_UNAVAILABLE`, and is called again).
  * Stores do not migrate by themselves, so that a user decides when a schema changes.
  *
  * Throws `INVALID_OPTIONS` for schemas that are not well-formed, `SCHEMA_TOO_NEW` when a newer version of the component

@@ -94,7 +94,9 @@ export class GroupCommit {
 
   #commitBatch(): void {
     this.#scheduled = false
-    if (!this.#idle && this.#began()) {
+    // Everybody who waited for the lock was called off: whoever comes next has the whole wait before it.
+    if (this.#idle) this.#busySince = undefined
+    else if (this.#began()) {
       const done = this.#suspects.length > 0 ? this.#runSuspect() : this.#runBatch()
       this.#settle(done, this.#committed())
     }

@@ -32,14 +32,14 @@ export interface SqliteOptions {
   readonly platform?: Platform
 }
 
-const optionsSchema = z.strictObject({
+const optionsSchema: z.ZodType<SqliteOptions> = z.strictObject({
   path: z
     .string()
     .min(1)
     .refine((path) => !path.includes('\0'), 'must not contain a NUL character'),
-  durability: z.enum(['power-loss', 'process']).optional(),
-  queueMax: z.int().min(1).max(1_000_000).optional(),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
+  durability: z.enum(['power-loss', 'process']).exactOptional(),
+  queueMax: z.int().min(1).max(1_000_000).exactOptional(),
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
 const dialect: SqlDialect = {

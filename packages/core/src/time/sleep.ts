@@ -2,7 +2,8 @@ import type { Clock } from './clock.ts'
 
 /**
  * Resolves after `delayMs` of the clock's monotonic time. Rejects with the signal's reason when it aborts first; the
- * timer and the listener are gone either way.
+ * timer and the listener are gone either way. An undefined signal is none: nearly every caller hands on what it may not
+ * have been given itself.
  */
 export function sleep(
   clock: Clock,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** Lets one caller at a time through per key, in the order they came. Keys without callers take no memory. */
 export interface KeyedMutex {
@@ -21,48 +21,24 @@ const mutexOptions: z.ZodType<{ readonly waitingMax?: number }> = z.strictObject
 /** At most `waitingMax` callers wait for one key, 1,024 unless given. Throws `INVALID_OPTIONS`. */
 export function createKeyedMutex(options: { readonly waitingMax?: number } = {}): KeyedMutex {
   const { waitingMax = WAITING_MAX } = parseOptions(mutexOptions, 'createKeyedMutex', options)
-  const waiting = new Map<string, (() => void)[]>()
-
-  const release = (key: string): void => {
-    const queue = waiting.get(key)
-    const next = queue?.shift()
-    if (next === undefined) waiting.delete(key)
-    else next()
-  }
+  /** Of each key that is taken. Errors give a key's length and not the key, which may be a person's name. */
+  const lines = new Map<string, WaitingLine>()
 
   return {
     async run(key, work, { signal } = {}) {
       signal?.throwIfAborted()
-      const queue = waiting.get(key)
-      if (queue === undefined) waiting.set(key, [])
-      else await turn(queue, key, waitingMax, signal)
+      let line = lines.get(key)
+      if (line === undefined) {
+        line = new WaitingLine(`mutex key of ${key.length} characters`, waitingMax)
+        lines.set(key, line)
+      } else {
+        await line.join(signal)
+      }
       try {
         return await work()
       } finally {
-        release(key)
+        if (!line.next()) lines.delete(key)
       }
     }
   }
-}
-
-function turn(queue: (() => void)[], key: string, waitingMax: number, signal: AbortSignal | undefined): Promise<void> {
-  if (queue.length >= waitingMax) {
-    throw new CoreError('OVERLOADED', `${queue.length} callers already wait for their turn on one key`, {
-      what: `mutex key of ${key.length} characters`,
-      waiting: queue.length,
-      limit: waitingMax
-    })
-  }
-  return new Promise((resolve, reject) => {
-    const enter = (): void => {
-      signal?.removeEventListener('abort', leave)
-      resolve()
-    }
-    const leave = (): void => {
-      queue.splice(queue.indexOf(enter), 1)
-      reject(signal?.reason as Error)
-    }
-    queue.push(enter)
-    signal?.addEventListener('abort', leave, { once: true })
-  })
 }

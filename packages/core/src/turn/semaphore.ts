@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** Lets a fixed number of callers work at a time, in the order they came. */
 export interface Semaphore {
@@ -17,46 +17,19 @@ const semaphoreOptions: z.ZodType<{ readonly places: number; readonly waitingMax
 /** `places` callers at a time; at most `waitingMax` wait for a place. Throws `INVALID_OPTIONS`. */
 export function createSemaphore(options: { readonly places: number; readonly waitingMax: number }): Semaphore {
   const { places, waitingMax } = parseOptions(semaphoreOptions, 'createSemaphore', options)
-  const queue: (() => void)[] = []
+  const line = new WaitingLine('semaphore', waitingMax)
   let taken = 0
-
-  const place = (signal: AbortSignal | undefined): Promise<void> | undefined => {
-    if (taken < places) {
-      taken += 1
-      return undefined
-    }
-    if (queue.length >= waitingMax) {
-      throw new CoreError('OVERLOADED', `all ${places} places are taken and ${queue.length} callers wait for one`, {
-        what: 'semaphore',
-        waiting: queue.length,
-        limit: waitingMax
-      })
-    }
-    return new Promise((resolve, reject) => {
-      const enter = (): void => {
-        signal?.removeEventListener('abort', leave)
-        resolve()
-      }
-      const leave = (): void => {
-        queue.splice(queue.indexOf(enter), 1)
-        reject(signal?.reason as Error)
-      }
-      queue.push(enter)
-      signal?.addEventListener('abort', leave, { once: true })
-    })
-  }
 
   return {
     async run(work, { signal } = {}) {
       signal?.throwIfAborted()
-      await place(signal)
+      if (taken < places) taken += 1
+      else await line.join(signal)
       try {
         return await work()
       } finally {
         // The place goes straight to the next caller, so that a newcomer cannot slip in before those who wait.
-        const next = queue.shift()
-        if (next === undefined) taken -= 1
-        else next()
+        if (!line.next()) taken -= 1
       }
     }
   }

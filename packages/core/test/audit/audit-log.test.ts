@@ -72,6 +72,14 @@ describe.for(stores)('an audit log on $name', ({ open }) => {
     expect(await log().read('org_42')).toHaveLength(1)
   })
 
+  it('holds what was handed to it, whatever the caller does to that meanwhile', async () => {
+    const detail = { amount: 12 }
+    const recording = log().record({ ...draft(1), detail })
+    detail.amount = Number.NaN
+    await recording
+    expect((await log().read('org_42'))[0]?.detail).toEqual({ amount: 12 })
+  })
+
   it('chains several entries of one unit, of one tenant and of several', async () => {
     const sequences = await db.run(function* () {
       const refs = []

@@ -28,6 +28,11 @@ describe('options', () => {
     expect(parseOptions(schema, 'createThing', options)).toEqual(options)
   })
 
+  it('are absent where they are undefined, as most compilers let them be', () => {
+    expect(parseOptions(schema, 'createThing', { limits: [], retry: undefined })).toEqual({ limits: [] })
+    expect(issuesOf({ limits: undefined })).toMatchObject([{ path: 'limits' }])
+  })
+
   it('are refused with the path of every issue', () => {
     expect(
       issuesOf({

@@ -33,7 +33,7 @@ describe('suite error', () => {
   })
 
   it('narrows its detail by code', () => {
-    const error: PaymentError = refused as PaymentError
+    const error: PaymentError = refused
     expect(error.is('CARD_REFUSED')).toBe(true)
     expect(error.is('LIMIT_REACHED')).toBe(false)
     if (error.is('CARD_REFUSED')) expectTypeOf(error.detail.issuer).toEqualTypeOf<string>()

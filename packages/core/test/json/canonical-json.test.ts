@@ -166,7 +166,7 @@ describe('canonical JSON', () => {
 function reorderedFully(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(reorderedFully)
   if (typeof value !== 'object' || value === null) return value
-  return Object.entries(value)
-    .sort(([one], [other]) => (one < other ? -1 : 1))
-    .map(([key, member]) => ({ key, member: reorderedFully(member) }))
+  const members = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
+  // Inside an object, or the empty object would be the empty array.
+  return { members: members.map(([key, member]) => [key, reorderedFully(member)]) }
 }

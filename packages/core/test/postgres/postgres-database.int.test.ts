@@ -229,6 +229,21 @@ describe('a Postgres connection that fails', () => {
     expect(JSON.stringify(error)).not.toContain('127.0.0.1')
   })
 
+  it('is STORE_UNAVAILABLE when the server turns it away, and names neither user nor database', async () => {
+    for (const wrong of [{ database: 'no_such_database' }, { user: 'no_such_user' }]) {
+      const url = new URL(inject('postgresUrl'))
+      if (wrong.database !== undefined) url.pathname = wrong.database
+      else url.username = wrong.user
+      const pool = new pg.Pool({ connectionString: url.href })
+      const error = await postgresDatabase(pool)
+        .run(() => rows('select 1'))
+        .catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', detail: { store: 'postgres', operation: 'connect' } })
+      expect((error as Error).message).toMatch(/^postgres cannot connect: SQLSTATE \w{5}$/)
+      await pool.end()
+    }
+  })
+
   it('is STORE_UNAVAILABLE when a statement or a lock takes longer than the pool allows, or the server is read-only', async () => {
     const { pool, db } = await prepared({ max: 1, options: undefined, lock_timeout: 20, statement_timeout: 50 })
     await expect(db.run(() => execute('select pg_sleep(10)'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })

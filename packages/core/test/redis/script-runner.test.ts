@@ -58,7 +58,8 @@ function fakeClient(
     once: (event, listener) => listeners.set(event, (listeners.get(event) ?? new Set()).add(listener)),
     removeListener: (event, listener) => listeners.get(event)?.delete(listener),
     emit: (event) => {
-      for (const listener of [...(listeners.get(event) ?? [])]) listener()
+      // A listener takes itself out while it is called, which the iteration of a set allows.
+      for (const listener of listeners.get(event) ?? []) listener()
     }
   }
   return fake.cluster === true ? { ...client, nodes: () => [client] } : client
@@ -220,6 +221,15 @@ describe('connection of a script runner', () => {
   it('is accepted with the settings made for it', () => {
     createScriptRunner(fakeClient({ options: redisSettings({ commandTimeoutMs: 250 }) }))
     createScriptRunner(fakeClient({ cluster: true, options: clusterSettings() }))
+  })
+
+  it('is refused with an option that does not exist', () => {
+    expect(() => createScriptRunner(fakeClient(), { clock: testPlatform().clock } as never)).toThrow(
+      expect.objectContaining({
+        code: 'INVALID_OPTIONS',
+        detail: { subject: 'createScriptRunner', issues: [expect.objectContaining({ path: 'clock' })] }
+      })
+    )
   })
 
   it('is awaited by the check of the server, and connected where it is lazy', async () => {

@@ -91,6 +91,22 @@ describe('worker', () => {
     expect(duty.runsAt).toEqual([0, 10])
   })
 
+  it.each(Array.from({ length: 12 }, (_, turns) => turns))(
+    'does not lose a wake that comes %d microtasks after the end of a run',
+    async (turns) => {
+      const platform = testPlatform()
+      const gate = Promise.withResolvers<number>()
+      const duty = notingDuty(platform, (run) => (run === 1 ? gate.promise : 0))
+      await using worker = startWorker({ platform, duties: [duty], pollMs: 60_000 })
+      await platform.clock.advance(10)
+      gate.resolve(0)
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+      worker.wake()
+      await platform.clock.advance(0)
+      expect(duty.runsAt).toEqual([0, 10])
+    }
+  )
+
   it('runs its duties independently: one that hangs or throws holds no other up', async () => {
     const platform = testPlatform()
     const duty = notingDuty(platform, () => 0)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { conformanceTests, sqlDatabaseConformance } from '@enablement/core/testing'
-import { afterAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 
 describe('a SQLite database in memory', () => {
   const create = async () => sqliteDatabase({ path: ':memory:' })
@@ -12,8 +12,12 @@ describe('a SQLite database in memory', () => {
 })
 
 describe('a SQLite database in a file', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'enablement-sqlite-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
+  // Made only when a test runs: collecting the tests, as a filter does, ends without cleaning up.
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'enablement-sqlite-'))
+    return () => rmSync(folder, { recursive: true })
+  })
   let made = 0
   const create = async () => sqliteDatabase({ path: join(folder, `${made++}.db`) })
   const exam = conformanceTests(sqlDatabaseConformance, { create, supports: {} })

@@ -118,11 +118,17 @@ describe('opening a SQLite file', () => {
 describe('units on a SQLite file that another process has locked', () => {
   const platform = testPlatform({ now: 1_760_000_000_000 })
 
-  it('wait without blocking, and run when the lock is free', async () => {
-    await using db = sqliteDatabase({ path: file('locked.db'), platform })
+  /** Another connection to the file of `db`, which holds the write lock. */
+  const lockedBeside = async (db: SqlDatabase): Promise<DatabaseSync> => {
     await db.run(() => execute(notes))
     const other = new DatabaseSync(file('locked.db'))
     other.exec('begin immediate')
+    return other
+  }
+
+  it('wait without blocking, and run when the lock is free', async () => {
+    await using db = sqliteDatabase({ path: file('locked.db'), platform })
+    const other = await lockedBeside(db)
     const units = Promise.all([db.run(() => add(1)), db.run(() => add(2))])
     await new Promise(setImmediate)
     for (let waited = 0; waited < 4_000; waited += 100) await platform.clock.advance(100)
@@ -135,9 +141,7 @@ describe('units on a SQLite file that another process has locked', () => {
 
   it('are refused when it stays locked, without an effect', async () => {
     await using db = sqliteDatabase({ path: file('locked.db'), platform })
-    await db.run(() => execute(notes))
-    const other = new DatabaseSync(file('locked.db'))
-    other.exec('begin immediate')
+    const other = await lockedBeside(db)
     const units = Promise.allSettled([db.run(() => add(1)), db.run(() => add(2))])
     await new Promise(setImmediate)
     for (let waited = 0; waited < 6_000; waited += 100) await platform.clock.advance(100)
@@ -154,9 +158,7 @@ describe('units on a SQLite file that another process has locked', () => {
 
   it('can be called off while they wait', async () => {
     await using db = sqliteDatabase({ path: file('locked.db'), platform })
-    await db.run(() => execute(notes))
-    const other = new DatabaseSync(file('locked.db'))
-    other.exec('begin immediate')
+    const other = await lockedBeside(db)
     const controller = new AbortController()
     const called = db.run(() => add(1), { signal: controller.signal })
     const unit = db.run(() => add(2))
@@ -164,6 +166,24 @@ describe('units on a SQLite file that another process has locked', () => {
     const reason = new Error('no longer wanted')
     controller.abort(reason)
     await expect(called).rejects.toBe(reason)
+    other.exec('rollback')
+    other.close()
+    await platform.clock.advance(20)
+    await unit
+    expect(await ids(db)).toEqual([2])
+  })
+
+  it('wait as long as ever after one that was called off', async () => {
+    await using db = sqliteDatabase({ path: file('locked.db'), platform })
+    const other = await lockedBeside(db)
+    const controller = new AbortController()
+    const called = db.run(() => add(1), { signal: controller.signal })
+    await new Promise(setImmediate)
+    controller.abort(new Error('no longer wanted'))
+    await expect(called).rejects.toThrow('no longer wanted')
+    await platform.clock.advance(60_000)
+    const unit = db.run(() => add(2))
+    await platform.clock.advance(100)
     other.exec('rollback')
     other.close()
     await platform.clock.advance(20)

@@ -3,14 +3,17 @@ import { pgliteDatabase } from '@enablement/core/postgres'
 import { changes, firstRow, integerOf, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { testPlatform, virtualClock, withStoreClock } from '@enablement/core/testing'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const sqlite = sqliteDatabase({ path: ':memory:' })
-const pglite = pgliteDatabase(new PGlite())
+const instance = new PGlite()
+const pglite = pgliteDatabase(instance)
 
+// Starting takes seconds on a busy machine; no test should pay for it.
+beforeAll(() => instance.waitReady, 60_000)
 afterAll(async () => {
   await sqlite.close()
-  await pglite.close()
+  await instance.close()
 })
 
 describe.each([

@@ -1,4 +1,4 @@
-import { MeteringError } from '../failure/metering-error.ts'
+import { MeteringError } from '../metering-error.ts'
 
 /**
  * Currencies by the number of digits of their minor unit. ISO 4217 List One as maintained by SIX

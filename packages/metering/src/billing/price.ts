@@ -10,7 +10,7 @@ export interface UnitRate {
   /** What `per` units cost in the currency's major unit: plain decimal text, such as `0.0004`. Negative for a rebate. */
   readonly unitPrice: string
   /** How many units that is the price of: 1 unless given. */
-  readonly per?: number | undefined
+  readonly per?: number
   /** ISO 4217, such as `EUR`. */
   readonly currency: string
 }
@@ -60,7 +60,7 @@ const currency = z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters, 
 const requestSchema: z.ZodType<PricingRequest> = z.strictObject({
   quantity: z.union([z.number().int().min(0).max(QUANTITY_MAX), z.bigint().min(0n).max(QUANTITY_BIGINT_MAX)]),
   rate: z.union([
-    z.strictObject({ unitPrice: price, per: units.optional(), currency }),
+    z.strictObject({ unitPrice: price, per: units.default(1), currency }),
     z.strictObject({ packagePrice: price, packageSize: units, currency })
   ]),
   rounding: z.enum(ROUNDINGS)

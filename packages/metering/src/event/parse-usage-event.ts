@@ -1,17 +1,11 @@
 import type { Issue } from '@enablement/core'
 import { isIdentifier } from './identifier.ts'
 import { propertiesText } from './properties.ts'
-import { QUANTITY_MAX, USED_AT_LIMIT, USED_AT_MIN } from './usage-event.ts'
+import { QUANTITY_MAX, USED_AT_LIMIT, USED_AT_MIN, type UsageEvent } from './usage-event.ts'
 import { usageEventIssues } from './usage-event-schema.ts'
 
 /** A usage event that has been checked: a copy, which the caller's later changes do not reach. */
-export interface CheckedUsage {
-  readonly tenant: string
-  readonly subscription: string
-  readonly transactionId: string
-  readonly metric: string
-  readonly quantity: number
-  readonly at: number
+export interface CheckedUsage extends Omit<UsageEvent, 'properties'> {
   /** The properties as canonical JSON, `{}` when there are none. */
   readonly propertiesJson: string
 }

@@ -1,5 +1,5 @@
 import type { Issue } from '@enablement/core'
-import type { MeteringError } from '../failure/metering-error.ts'
+import type { MeteringError } from '../metering-error.ts'
 
 /** What became of one event. */
 export type RecordOutcome =

@@ -1,4 +1,4 @@
-import type { JsonObject } from '@enablement/core'
+import type { JsonObject, Usage } from '@enablement/core'
 
 /**
  * The largest quantity, amount and limit: below 2^53 - 1, so that every step is exact in JavaScript, Lua and SQL, with
@@ -12,18 +12,11 @@ export const USED_AT_MIN = 946_684_800_000
 /** 10000-01-01T00:00:00Z, exclusive. Any later instant is a time in microseconds by mistake. */
 export const USED_AT_LIMIT = 253_402_300_800_000
 
-/** Something that was used and may have to be paid for. */
-export interface UsageEvent {
-  readonly tenant: string
-  readonly subscription: string
-  /** With tenant and subscription the event's identity: sent twice, it is counted once. */
-  readonly transactionId: string
-  /** What was used, such as `llm-tokens`. */
-  readonly metric: string
-  /** An integer in [0, 9e15], in the metric's smallest unit. */
-  readonly quantity: number
-  /** When it was used: epoch milliseconds, from the year 2000 on. */
-  readonly at: number
+/**
+ * Core's `Usage` within metering's bounds. Tenant, subscription and transaction id are its identity: sent twice, it is
+ * counted once. They and the metric are identifiers of 1 to 255 characters; `at` lies in the years 2000 to 9999.
+ */
+export interface UsageEvent extends Usage {
   /** Facts that go with it, at most 8,192 characters as JSON; none and an empty object are the same. */
-  readonly properties?: JsonObject | undefined
+  readonly properties?: JsonObject
 }

@@ -11,14 +11,14 @@ const EXPIRED_PER_CALL = 2
 
 /** The clock that decides windows. */
 export interface MemoryQuotaStoreOptions {
-  readonly platform?: Platform | undefined
+  readonly platform?: Platform
   /** Counters and remembered spends it holds, each; beyond it `consume` throws `OVERLOADED`. 500,000 unless given. */
-  readonly entriesMax?: number | undefined
+  readonly entriesMax?: number
 }
 
 const optionsSchema: z.ZodType<MemoryQuotaStoreOptions> = z.strictObject({
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional(),
-  entriesMax: z.number().int().min(1).optional()
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional(),
+  entriesMax: z.number().int().min(1).exactOptional()
 })
 
 /**

@@ -10,11 +10,11 @@ const EVENTS_MAX = 500_000
 /** How much it holds. */
 export interface MemoryUsageStoreOptions {
   /** Beyond it `record` throws `OVERLOADED`. 500,000 unless given. */
-  readonly eventsMax?: number | undefined
+  readonly eventsMax?: number
 }
 
 const optionsSchema: z.ZodType<MemoryUsageStoreOptions> = z.strictObject({
-  eventsMax: z.number().int().min(1).optional()
+  eventsMax: z.number().int().min(1).exactOptional()
 })
 
 /** Usage in this process's memory, for tests and demos: it ends with it. Throws `INVALID_OPTIONS`. */

@@ -1,5 +1,5 @@
 import { QUANTITY_MAX } from '../event/usage-event.ts'
-import { MeteringError } from '../failure/metering-error.ts'
+import { MeteringError } from '../metering-error.ts'
 
 /**
  * Throws `INVALID_AMOUNT` unless `amount` is an integer in [1, 9e15]. A negative amount would pass every comparison and

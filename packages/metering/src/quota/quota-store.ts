@@ -6,7 +6,7 @@ export interface QuotaSpend {
   /** The limit's name. Tenant, limit and subject name one counter. */
   readonly limit: string
   /** Whose counter it is within the tenant; absent for the tenant's own. */
-  readonly subject?: string | undefined
+  readonly subject?: string
   /** The limit's quantity and period as they are now: the store keeps what was used, not the rule. */
   readonly quantity: number
   readonly period: Period
@@ -51,5 +51,5 @@ export interface QuotaStore {
    * Throws an error of the suite when the store failed. Whether the amount was spent is then not known; the same call
    * again finds out and does not spend twice.
    */
-  consume(spend: QuotaSpend, options?: { readonly signal?: AbortSignal | undefined }): Promise<QuotaAnswer>
+  consume(spend: QuotaSpend, options?: { readonly signal?: AbortSignal }): Promise<QuotaAnswer>
 }

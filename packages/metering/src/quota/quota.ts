@@ -2,7 +2,7 @@ import { hours, type Platform, parseOptions, systemPlatform } from '@enablement/
 import { z } from 'zod'
 import { isIdentifier } from '../event/identifier.ts'
 import { identifierSchema } from '../event/usage-event-schema.ts'
-import { type MeteringError, storeFailure } from '../failure/metering-error.ts'
+import { type MeteringError, storeFailure } from '../metering-error.ts'
 import { type MeteringObserver, notify } from '../metering-event.ts'
 import { checkAmount } from './amount.ts'
 import { type Limit, limitSchema } from './limit.ts'
@@ -27,10 +27,10 @@ export interface QuotasOptions {
    */
   readonly onStoreFailure: 'refuse' | 'allow'
   /** How long a spend is remembered under its idempotency key, in milliseconds: 24 hours unless given. */
-  readonly idempotencyMs?: number | undefined
+  readonly idempotencyMs?: number
   /** Is told of every decision. What it throws is ignored. */
-  readonly observe?: MeteringObserver | undefined
-  readonly platform?: Platform | undefined
+  readonly observe?: MeteringObserver
+  readonly platform?: Platform
 }
 
 /** Whose quota of which limit. */
@@ -39,7 +39,7 @@ export interface QuotaBinding {
   /** The name of a limit. One that is not declared is found out by `consume`, for names may come from a plan. */
   readonly limit: string
   /** A part of the tenant with a counter of its own, such as an agent; the tenant's own counter when absent. */
-  readonly subject?: string | undefined
+  readonly subject?: string
 }
 
 /** What became of an attempt to consume. Only `consumed`, and `unavailable` with `allowed`, let the work go on. */
@@ -84,7 +84,7 @@ export interface Quota {
    */
   consume(
     amount: number,
-    options: { readonly idempotencyKey: string; readonly signal?: AbortSignal | undefined }
+    options: { readonly idempotencyKey: string; readonly signal?: AbortSignal }
   ): Promise<ConsumeOutcome>
 }
 
@@ -108,15 +108,15 @@ const optionsSchema: z.ZodType<QuotasOptions> = z.strictObject({
       'two limits have the same name'
     ),
   onStoreFailure: z.enum(['refuse', 'allow']),
-  idempotencyMs: z.number().int().min(1_000).max(IDEMPOTENCY_MS_MAX).optional(),
-  observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').optional(),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).optional()
+  idempotencyMs: z.number().int().min(1_000).max(IDEMPOTENCY_MS_MAX).exactOptional(),
+  observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').exactOptional(),
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
 const bindingSchema: z.ZodType<QuotaBinding> = z.strictObject({
   tenant: identifierSchema,
   limit: identifierSchema,
-  subject: identifierSchema.optional()
+  subject: identifierSchema.exactOptional()
 })
 
 const consumeSchema = z.object({ idempotencyKey: identifierSchema })
@@ -136,9 +136,10 @@ export function createQuotas(options: QuotasOptions): Quotas {
 
   return {
     bind(binding) {
-      const { tenant, limit, subject } = parseOptions(bindingSchema, 'quotas.bind', binding)
+      const counter = parseOptions(bindingSchema, 'quotas.bind', binding)
+      const { tenant, limit } = counter
       const rule = byName.get(limit)
-      const level = subject === undefined ? 'tenant' : 'subject'
+      const level = counter.subject === undefined ? 'tenant' : 'subject'
       return {
         async consume(amount, consumeOptions) {
           checkAmount(amount)
@@ -152,26 +153,30 @@ export function createQuotas(options: QuotasOptions): Quotas {
           let answer: QuotaAnswer
           try {
             answer = await store.consume(
-              { tenant, limit, subject, quantity, period, amount, idempotencyKey, idempotencyMs },
-              { signal }
+              { ...counter, quantity, period, amount, idempotencyKey, idempotencyMs },
+              signal === undefined ? {} : { signal }
             )
           } catch (error) {
-            const failure = storeFailure('consume from a quota', error)
+            const failure = storeFailure('consume from a quota', error, signal)
             if (failure === undefined) throw error
             notify(observe, { type: 'quota.unavailable', tenant, limit, amount, allowed, error: failure })
             return { outcome: 'unavailable', allowed, error: failure }
           }
           if (answer.outcome === 'conflict') {
-            notify(observe, { type: 'quota.conflict', tenant, limit, amount, firstAmount: answer.firstAmount })
+            notify(observe, { type: 'quota.conflicted', tenant, limit, amount, firstAmount: answer.firstAmount })
             return { ...answer, requested: amount }
           }
-          const { outcome, remaining, resetsAt } = answer
+          const { remaining } = answer
           const elapsedMs = platform.clock.monotonic() - startedAt
-          notify(observe, { type: `quota.${outcome}`, tenant, limit, amount, remaining, elapsedMs })
-          if (outcome === 'consumed') return answer
+          if (answer.outcome === 'consumed') {
+            const { replayed } = answer
+            notify(observe, { type: 'quota.consumed', tenant, limit, amount, remaining, replayed, elapsedMs })
+            return answer
+          }
+          notify(observe, { type: 'quota.refused', tenant, limit, amount, remaining, elapsedMs })
           // Waiting does not help when the whole quantity is less than what was asked for.
-          const retryAt = amount <= quantity ? resetsAt : null
-          return { outcome, level, limit, requested: amount, remaining, retryAt }
+          const retryAt = amount <= quantity ? answer.resetsAt : null
+          return { outcome: 'refused', level, limit, requested: amount, remaining, retryAt }
         }
       }
     }

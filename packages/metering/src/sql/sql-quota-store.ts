@@ -17,7 +17,7 @@ const EXPIRED_PER_SPEND = 2
 export function sqlQuotaStore(db: SqlDatabase): QuotaStore {
   return {
     supports: { durable: db.supports.durable, shared: true },
-    consume: (spend, { signal } = {}) => db.run(() => consume(db, spend), signal === undefined ? {} : { signal })
+    consume: (spend, options) => db.run(() => consume(db, spend), options)
   }
 }
 

@@ -23,7 +23,7 @@ export interface SqlUsageStoreOptions {
    * A log in the same database: each counted event (`usage.recorded`) and each conflict (`usage.conflicted`) is appended
    * in the unit that decides it. Metric, quantity and hashes go in, properties do not.
    */
-  readonly audit?: AuditLog | undefined
+  readonly audit?: AuditLog
 }
 
 const optionsSchema: z.ZodType<SqlUsageStoreOptions> = z.strictObject({
@@ -32,7 +32,7 @@ const optionsSchema: z.ZodType<SqlUsageStoreOptions> = z.strictObject({
       (value) => typeof value === 'object' && value !== null && 'append' in value,
       'must be an audit log'
     )
-    .optional()
+    .exactOptional()
 })
 
 /** The ledger of usage in a database that has taken `meteringSchema`. Throws `INVALID_OPTIONS`. */
@@ -40,9 +40,9 @@ export function sqlUsageStore(db: SqlDatabase, options: SqlUsageStoreOptions = {
   const { audit } = parseOptions(optionsSchema, 'sqlUsageStore', options)
   return {
     supports: { durable: db.supports.durable },
-    record: (entries, { signal } = {}) => db.run(() => record(entries, audit), signal === undefined ? {} : { signal }),
-    async totals(query, { signal } = {}) {
-      const found = await db.run(() => totals(query), signal === undefined ? {} : { signal })
+    record: (entries, runOptions) => db.run(() => record(entries, audit), runOptions),
+    async totals(query, runOptions) {
+      const found = await db.run(() => totals(query), runOptions)
       // Sorted here: databases sort text by their own collations.
       return found.map(totalOf).sort((a, b) => (a.metric < b.metric ? -1 : 1))
     }

@@ -49,7 +49,8 @@ function exam(body: (exam: Exam) => Promise<void>): (create: CreateUsageStore) =
         return { ...usage, payloadHash: payloadHash(usage), receivedAt }
       },
       record: (...entries) => store.record(entries),
-      totals: (from, to, metric) => store.totals({ tenant, subscription: 'sub', from, to, metric })
+      totals: (from, to, metric) =>
+        store.totals({ tenant, subscription: 'sub', from, to, ...(metric === undefined ? {} : { metric }) })
     })
   }
 }

@@ -7,7 +7,7 @@ export interface TotalsQuery {
   /** Epoch milliseconds, exclusive. */
   readonly to: number
   /** Only this metric; all of them when absent. */
-  readonly metric?: string | undefined
+  readonly metric?: string
 }
 
 /** What a metric adds up to in a range. */

@@ -25,12 +25,9 @@ export interface UsageStore {
    *
    * Throws an error of the suite when the store failed; the entries are then counted wholly or not at all.
    */
-  record(
-    entries: readonly UsageEntry[],
-    options?: { readonly signal?: AbortSignal | undefined }
-  ): Promise<readonly DedupVerdict[]>
+  record(entries: readonly UsageEntry[], options?: { readonly signal?: AbortSignal }): Promise<readonly DedupVerdict[]>
   /** The totals per metric, by name in code unit order, at most `METRICS_MAX` of them and one more. */
-  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly UsageTotal[]>
+  totals(query: TotalsQuery, options?: { readonly signal?: AbortSignal }): Promise<readonly UsageTotal[]>
 }
 
 /** Entries that one unit takes: the writer is held for a few milliseconds at most. */

@@ -3,7 +3,7 @@ import { fc, test } from '@fast-check/vitest'
 import { Decimal } from 'decimal.js'
 import { describe, expect, it } from 'vitest'
 
-const EUR = (unitPrice: string, per?: number) => ({ unitPrice, per, currency: 'EUR' })
+const EUR = (unitPrice: string, per = 1) => ({ unitPrice, per, currency: 'EUR' })
 
 describe('a price by the unit', () => {
   it('is exact, then rounded once to the minor unit', () => {

@@ -125,17 +125,27 @@ describe('a quota', () => {
     expect(await tokens.consume(10_000, { idempotencyKey: '2' })).toMatchObject({ outcome: 'consumed' })
   })
 
+  it('does not take a signal for a failing store, also when its reason is an error of the suite', async () => {
+    const { quotas, events } = setUp({ onStoreFailure: 'allow' })
+    const tokens = quotas.bind({ tenant: 'org', limit: 'llm-tokens' })
+    const signal = AbortSignal.abort(new CoreError('CLOSED', 'the worker was closed', { what: 'worker' }))
+    await expect(tokens.consume(1, { idempotencyKey: '1', signal })).rejects.toBe(signal.reason)
+    expect(events).toEqual([])
+  })
+
   it('tells its observer what it decided, and does not mind what that throws', async () => {
     const { quotas, events } = setUp()
     const tokens = quotas.bind({ tenant: 'org', limit: 'llm-tokens' })
     await tokens.consume(9_999, { idempotencyKey: '1' })
     await tokens.consume(2, { idempotencyKey: '2' })
     await tokens.consume(2, { idempotencyKey: '1' })
+    await tokens.consume(9_999, { idempotencyKey: '1' })
     const base = { tenant: 'org', limit: 'llm-tokens' }
     expect(events).toEqual([
-      { type: 'quota.consumed', ...base, amount: 9_999, remaining: 1, elapsedMs: 0 },
+      { type: 'quota.consumed', ...base, amount: 9_999, remaining: 1, replayed: false, elapsedMs: 0 },
       { type: 'quota.refused', ...base, amount: 2, remaining: 1, elapsedMs: 0 },
-      { type: 'quota.conflict', ...base, amount: 2, firstAmount: 9_999 }
+      { type: 'quota.conflicted', ...base, amount: 2, firstAmount: 9_999 },
+      { type: 'quota.consumed', ...base, amount: 9_999, remaining: 1, replayed: true, elapsedMs: 0 }
     ])
     const loud = setUp({
       observe: () => {

@@ -43,7 +43,7 @@ const RULES: readonly { limit: string; quantity: number; period: Period }[] = [
 
 const call = fc.record({
   rule: fc.nat(RULES.length - 1),
-  subject: fc.constantFrom(undefined, 'agent-1', 'agent-2'),
+  counter: fc.constantFrom({}, { subject: 'agent-1' }, { subject: 'agent-2' }),
   amount: fc.integer({ min: 1, max: 9 }),
   key: fc.nat(12)
 })
@@ -80,10 +80,10 @@ export async function playInOrder(
     clock.jumpWallTo(now)
     const sent = [...calls, ...resent.flatMap((at) => calls[at] ?? [])]
     const spends = sent.map(
-      ({ rule, subject, amount, key }): QuotaSpend => ({
+      ({ rule, counter, amount, key }): QuotaSpend => ({
         tenant,
         ...(RULES[rule] as (typeof RULES)[number]),
-        subject,
+        ...counter,
         amount,
         idempotencyKey: `key-${key}`,
         idempotencyMs: 7_200_000
@@ -111,10 +111,10 @@ export async function playAtOnce(
     clock.jumpWallTo(now)
     const sent = [...calls, ...resent.flatMap((at) => calls[at] ?? [])]
     const answers = await Promise.all(
-      sent.map(async ({ rule, subject, amount, key }) => {
+      sent.map(async ({ rule, counter, amount, key }) => {
         const { limit, quantity, period } = RULES[rule] as (typeof RULES)[number]
         const idempotencyKey = `key-${key}`
-        const spend = { tenant, limit, quantity, period, subject, amount, idempotencyKey, idempotencyMs: 7_200_000 }
+        const spend = { tenant, limit, quantity, period, ...counter, amount, idempotencyKey, idempotencyMs: 7_200_000 }
         return { spend, answer: await store.consume(spend) }
       })
     )

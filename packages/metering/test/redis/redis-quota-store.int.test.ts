@@ -32,10 +32,12 @@ describe.each([
   ['Redis', () => new Redis(inject('redisUrl'), redisSettings())],
   ['Redis Cluster', () => new Cluster(inject('redisClusterUrls'), clusterSettings())]
 ] as const)('the quota store on %s', (_name, connect) => {
-  const client: Redis | Cluster = connect()
-  const others: (Redis | Cluster)[] = [connect(), connect(), connect()]
+  let client: Redis | Cluster
+  let others: readonly (Redis | Cluster)[]
 
   beforeAll(async () => {
+    client = connect()
+    others = [connect(), connect(), connect()]
     await Promise.all([client, ...others].map((one) => redisQuotaStore(one).checkServer()))
   })
   afterAll(() => {

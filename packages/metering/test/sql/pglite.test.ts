@@ -6,6 +6,7 @@ import { meteringSchema, sqlQuotaStore, sqlUsageStore } from '@enablement/meteri
 import { quotaStoreConformance, usageStoreConformance } from '@enablement/metering/testing'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 
+let pglite: PGlite
 let database: SqlDatabase
 let tenants = 0
 const freshTenant = (): string => {
@@ -14,10 +15,11 @@ const freshTenant = (): string => {
 }
 
 beforeAll(async () => {
-  database = pgliteDatabase(await PGlite.create())
+  pglite = await PGlite.create()
+  database = pgliteDatabase(pglite)
   await migrate(database, [meteringSchema])
 }, 60_000)
-afterAll(() => database.close())
+afterAll(() => pglite.close())
 
 describe('the SQL quota store on PGlite', () => {
   const create = async () => {

@@ -36,10 +36,15 @@ export class MeteringError<Code extends keyof MeteringErrorTable = keyof Meterin
 
 /**
  * A store's failure in metering's terms, or undefined when it is none: only the suite's own errors are failures of a
- * store, anything else that a store throws is a bug or the caller's abort.
+ * store, anything else that a store throws is a bug. What `signal` aborted with is none either, whatever it is: a worker
+ * that closes aborts its duties with an error of the suite.
  */
-export function storeFailure(operation: string, error: unknown): MeteringError<'STORE_FAILED'> | undefined {
-  if (!isSuiteError(error)) return undefined
+export function storeFailure(
+  operation: string,
+  error: unknown,
+  signal: AbortSignal | undefined
+): MeteringError<'STORE_FAILED'> | undefined {
+  if (!isSuiteError(error) || (signal?.aborted === true && error === signal.reason)) return undefined
   return new MeteringError(
     'STORE_FAILED',
     `the store failed to ${operation}: ${error.message}`,
