@@ -1,6 +1,6 @@
 /** Why a message that arrived was not taken. */
 export type ReceiveRefusal =
-  /** No envelope of this version, or one that no honest sender writes. */
+  /** No envelope of this version, or one that no honest sender writes; or an address that is none. */
   | 'malformed'
   /** The tag, an identity's signature or the session's id does not verify. */
   | 'not-authentic'
@@ -28,10 +28,11 @@ export type MessagingEvent =
   | { readonly type: 'prekeys.published'; readonly signedPrekeyId: number; readonly oneTimePrekeys: number }
   | { readonly type: 'message.queued'; readonly peer: string; readonly id: string; readonly expiresAt: number }
   | { readonly type: 'message.expired'; readonly peer: string; readonly id: string }
+  /** A message of ours that the peer will not take. `reason` is what the transport said; nothing proves it. */
   | { readonly type: 'message.rejected'; readonly peer: string; readonly id: string; readonly reason: string }
   /** `error` is what the transport threw. */
   | { readonly type: 'transport.failed'; readonly peer: string; readonly id: string; readonly error: unknown }
-  /** `claimedPeer` is what the transport said; nothing proves it. */
+  /** A message that arrived and was not taken. `claimedPeer` is what the transport said; nothing proves it. */
   | {
       readonly type: 'message.refused'
       readonly claimedPeer: string

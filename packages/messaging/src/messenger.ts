@@ -7,6 +7,7 @@ import { createIntroduction } from './delivery/introduction.ts'
 import { createOutbox } from './delivery/outbox.ts'
 import { createReception } from './delivery/reception.ts'
 import type { Transport } from './delivery/transport.ts'
+import { findNameFault } from './identity/address.ts'
 import { type Identity, identityKeys } from './identity/identity.ts'
 import type { Trust } from './identity/trust.ts'
 import { MessagingError } from './messaging-error.ts'
@@ -18,7 +19,7 @@ import type { MessageStore } from './store/message-store.ts'
 
 /** What a messenger is made of. */
 export interface MessengerOptions {
-  /** Such as `alice#1`: an agent and its device. 1 to 255 characters, well-formed. It is part of every session. */
+  /** Such as `alice#1`: an agent and its device. 1 to 255 characters without NUL. It is part of every session. */
   readonly address: string
   readonly identity: Identity
   readonly store: MessageStore
@@ -54,8 +55,8 @@ export interface Messenger extends AsyncDisposable {
    * its reason; once the turn has come it has no effect.
    *
    * Throws `INVALID_ARGUMENT`, `DIRECTORY_UNAVAILABLE`, `TRUST_UNDECIDED`, `STORE_CONTENDED`, `STATE_ROLLED_BACK`,
-   * `MESSENGER_CLOSED`, and what the store throws: then the message may or may not be in the outbox, and the same call
-   * with the same key finds out.
+   * `MESSENGER_CLOSED`, `OVERLOADED` (core) when 1,024 calls wait for the peer's turn, and what the store throws: then
+   * the message may or may not be in the outbox, and the same call with the same key finds out.
    */
   send(
     peer: string,
@@ -68,7 +69,7 @@ export interface Messenger extends AsyncDisposable {
    * `redeliverAfterMs` (30,000) and at the next start; those behind it from the same sender wait.
    *
    * Messages that arrive without a receiver are kept. The function that is given back ends the handing over; one
-   * receiver at a time.
+   * receiver at a time. Throws `INVALID_OPTIONS` (core), `INVALID_ARGUMENT` and `MESSENGER_CLOSED`.
    */
   receive(
     receiver: Receiver,
@@ -78,22 +79,23 @@ export interface Messenger extends AsyncDisposable {
   flush(peer?: string): Promise<number>
   /** For `startWorker`: `messaging.outbox:<address>` sends what waits, ends what is too old and forgets what ended. */
   readonly duties: readonly Duty[]
-  /** Stops listening and handing over, and waits for what is under way. Store, directory and transport stay open. */
+  /**
+   * Stops listening and handing over, and waits for sends, deliveries and duties that are under way; not for the
+   * application's own function, whose `ack` still works. Store, directory and transport stay open.
+   */
   close(): Promise<void>
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 
-/** Addresses and keys are names, in every index and every transcript: well-formed, and bounded at 255 characters. */
-const name = z
-  .string()
-  .min(1)
-  .max(255)
-  .refine((value) => value.isWellFormed(), 'must be well-formed Unicode')
+const addressSchema = z.custom<string>().check(({ value, issues }) => {
+  const message = findNameFault(value)
+  if (message !== undefined) issues.push({ code: 'custom', input: value, message })
+})
 
 const optionsSchema: z.ZodType<MessengerOptions> = z.strictObject({
-  address: name,
+  address: addressSchema,
   identity: z.custom<Identity>(isObject, 'must be an identity'),
   store: z.custom<MessageStore>(isObject, 'must be a message store'),
   directory: z.custom<PrekeyDirectory>(isObject, 'must be a prekey directory'),
@@ -111,7 +113,8 @@ const receiveSchema = z.strictObject({
 /**
  * Opens a messenger and begins to listen: what arrives is opened and kept until `receive` is called.
  *
- * Throws `INVALID_OPTIONS`, and what the store throws.
+ * Throws `INVALID_OPTIONS` (core), `INVALID_ARGUMENT` for an identity of another copy of the package, and what the
+ * store throws.
  */
 export async function createMessenger(options: MessengerOptions): Promise<Messenger> {
   const parsed = parseOptions(optionsSchema, 'createMessenger', options)
@@ -213,10 +216,8 @@ async function orUnavailable<T>(address: string, operation: string, call: Promis
 }
 
 function assertName(value: unknown, path: string): asserts value is string {
-  if (typeof value !== 'string') throw invalidArgument(path, 'must be a string')
-  if (value.length === 0 || value.length > 255)
-    throw invalidArgument(path, `has ${value.length} characters, not 1 to 255`)
-  if (!value.isWellFormed()) throw invalidArgument(path, 'must be well-formed Unicode')
+  const fault = findNameFault(value)
+  if (fault !== undefined) throw invalidArgument(path, fault)
 }
 
 function invalidArgument(path: string, reason: string): MessagingError<'INVALID_ARGUMENT'> {

@@ -32,8 +32,8 @@ async function secretsOf({ identity, store, messenger }: Citizen, peer: string):
   const exported = await exportIdentity(identity)
   const record = (await store.loadSession(messenger.address, peer))?.record as Uint8Array
   const prekey = await store.loadPrekey(messenger.address, 'signed', 0)
-  // After identity and frame of the record: session id, then the root key.
-  const rootAt = 1 + 128 + 1 + 1 + 4 + 1 + 32
+  // After identity, count, two flags, length and the ratchet's version: session id, then the root key.
+  const rootAt = 1 + 128 + 1 + 2 + 4 + 1 + 32
   return [exported.slice(1, 33), exported.slice(33), record.slice(rootAt, rootAt + 32), prekey?.secret as Uint8Array]
 }
 

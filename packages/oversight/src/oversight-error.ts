@@ -19,9 +19,10 @@ export type OversightErrorTable = {
   /** The stored detail is not what was hashed when the request was opened or approved. Nothing is executed. */
   readonly ARGUMENTS_ALTERED: { readonly requestId: string }
   /**
-   * Thrown by an effect (see `noEffect`): it failed before anything took effect, so that the approval may be used again.
+   * Thrown by an effect (see `noEffect`): it failed before anything took effect, so that the approval may be used
+   * again. `execute` throws it on with the request's id, and the effect's own error as its cause.
    */
-  readonly NO_EFFECT: { readonly reason: string }
+  readonly NO_EFFECT: { readonly reason: string; readonly requestId?: string }
   /** The reason with which a running effect's signal aborts: its lease ran out, and it may be declared in doubt. */
   readonly LEASE_LOST: { readonly requestId: string; readonly fence: number }
 }

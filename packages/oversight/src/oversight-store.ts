@@ -28,10 +28,10 @@ export interface OversightStore {
   find(requestId: string): Promise<RequestRecord | undefined>
 
   /**
-   * Takes one request through a step: reads all that is held about it, keeps everyone else from changing it, and commits
-   * what the step makes of it, evidence included, or nothing. Steps on one request happen one after the other, in every
-   * process. `step` may be called again and must not do anything but decide; what it throws is thrown, and nothing is
-   * committed. Throws `UNKNOWN_REQUEST`.
+   * Takes one request through a step: reads all that is held about it, keeps everyone else from changing it, and
+   * commits what the step makes of it, evidence included, or nothing. Steps on one request happen one after the other,
+   * in every process. `step` may be called again and must not do anything but decide; what it throws is thrown, and
+   * nothing is committed. Throws `UNKNOWN_REQUEST`.
    */
   change<Answer>(requestId: string, step: (dossier: Dossier, now: number) => Change<Answer>): Promise<Answer>
 

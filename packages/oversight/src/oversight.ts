@@ -15,11 +15,11 @@ import { deliveryDuty } from './channel/delivery-duty.ts'
 import type { ApproverDirectory } from './directory/approver-directory.ts'
 import { identitySchema, proseSchema } from './directory/identity.ts'
 import { escalationDuty } from './escalation/escalation-duty.ts'
+import { type OpenRequest, openRequest } from './escalation/opening.ts'
 import type { OversightEvent } from './evidence/event.ts'
 import { type Executed, type ExecutionClaim, execute } from './execution/execute.ts'
 import { executionDuty } from './execution/execution-duty.ts'
 import { approvalGate } from './gate/approval-gate.ts'
-import { type OpenRequest, openRequest } from './opening.ts'
 import { OversightError } from './oversight-error.ts'
 import type { OversightStore } from './oversight-store.ts'
 import { type Cancelled, cancel } from './request/cancellation.ts'
@@ -36,7 +36,10 @@ export interface OversightOptions {
   readonly channels: { readonly [name: string]: Channel }
   /** Without it an approver's id serves as name and as address on every channel. */
   readonly directory?: ApproverDirectory
-  /** Is told of every fact after its commit, and of failures. What it throws is dropped: a report must not stop the work. */
+  /**
+   * Is told of every fact after its commit, and of failures. What it throws is dropped: a report must not stop the
+   * work.
+   */
   readonly observe?: (event: OversightEvent) => void
   readonly platform?: Platform
   /** How often `settled` looks into the store for what other processes decided. 500 ms unless given. */
@@ -61,8 +64,8 @@ export interface ApprovalRequest<Detail> {
   /**
    * Runs `effect` at most once, whoever calls, in whatever process, and however often; later calls get the result that
    * it had. An effect that throws `noEffect(…)` may be run again; one that throws anything else leaves the execution in
-   * doubt. Throws `UNKNOWN_REQUEST`, `WRONG_ACTION`, `ARGUMENTS_ALTERED`, the effect's own `NO_EFFECT`, and what the
-   * store throws.
+   * doubt. Throws `UNKNOWN_REQUEST`, `WRONG_ACTION`, `ARGUMENTS_ALTERED`, `NO_EFFECT` for an effect that had none, and
+   * what the store throws.
    */
   execute<Result extends JsonValue>(
     effect: (claim: ExecutionClaim<Detail>) => Promise<Result>
@@ -79,7 +82,10 @@ export interface Oversight {
    * `IDEMPOTENCY_KEY_REUSED` and what the store throws; the same call may then be repeated.
    */
   open<Detail, Input>(action: Action<Detail, Input>, ask: OpenRequest<NoInfer<Input>>): Promise<ApprovalRequest<Detail>>
-  /** The request of this id, for instance after a restart. Whether it exists is found out by its calls. */
+  /**
+   * The request of this id, for instance after a restart. Whether it exists is found out by its calls. Throws
+   * `UNKNOWN_ACTION`.
+   */
   request<Detail, Input>(action: Action<Detail, Input>, requestId: string): ApprovalRequest<Detail>
   /**
    * Counts an approver's vote; the caller has authenticated them. The vote, what it settles and the record of both are

@@ -47,9 +47,6 @@ export interface SessionNews {
   }
 }
 
-/** Messages that may wait in the outbox: beyond, sending is refused, so that the store stays bounded. */
-const OUTBOX_MAX = 10_000
-
 /** How long a message waits for its recipient, MS-4. */
 const QUEUE_TTL_MS = days(30)
 
@@ -125,11 +122,14 @@ export function createDispatch(options: {
     message: { readonly peer: string; readonly plaintext: Uint8Array } & Pick<OutboxEntry, 'idempotencyKey' | 'digest'>
   ): Promise<Turn<Decision>> => {
     const { peer, plaintext, idempotencyKey, digest } = message
-    // With a session at hand a repetition shows as a conflict; without one it must not cost the peer a prekey.
-    if (idempotencyKey !== undefined && (known === undefined || attempt > 0)) {
+    const full = await outbox.full()
+    // With a session at hand a repetition shows as a conflict; without one it must not cost the peer a prekey, and when
+    // there is no room it must not be refused: it may be the very message that waits.
+    if (idempotencyKey !== undefined && (known === undefined || attempt > 0 || full !== undefined)) {
       const entry = await store.loadSent(owner, idempotencyKey)
       if (entry !== undefined) return { answer: { kind: 'repeated', entry } }
     }
+    if (full !== undefined) return { answer: { kind: 'refused', refusal: { reason: 'outbox-full', ...full } } }
     let record = known
     let news: SessionNews = {}
     if (record === undefined) {
@@ -169,9 +169,6 @@ export function createDispatch(options: {
     if (peer === owner) return refused({ reason: 'own-address' })
     if (bytes.length > PLAINTEXT_MAX_BYTES) {
       return refused({ reason: 'too-large', bytes: bytes.length, limitBytes: PLAINTEXT_MAX_BYTES })
-    }
-    if (outbox.waiting() >= OUTBOX_MAX) {
-      return refused({ reason: 'outbox-full', waiting: outbox.waiting(), limit: OUTBOX_MAX })
     }
     // The caller may use its buffer again before this message's turn comes.
     const plaintext = copyBytes(bytes)

@@ -11,7 +11,7 @@ export interface ReceivedMessage {
   readonly bytes: Uint8Array
   /** When it was opened: epoch milliseconds. */
   readonly receivedAt: number
-  /** Whether it was handed over before in this process and not acknowledged. */
+  /** Whether this receiver was handed it before and did not acknowledge it. */
   readonly again: boolean
   /** Lets go of the message: it is not handed over again. Resolved means committed; calling it twice is harmless. */
   ack(): Promise<void>
@@ -26,12 +26,12 @@ export interface Inbox {
   arrived(entry: InboxEntry): void
   /** Starts handing over, with what was left unacknowledged first. The function that is given back ends it. */
   receive(receiver: Receiver, options: { readonly concurrency: number; readonly redeliverAfterMs: number }): () => void
-  /** How many messages are not acknowledged, as far as this process knows. */
-  waiting(): number
+  /** Whether no more messages may wait. */
+  isFull(): Promise<boolean>
 }
 
 /** Messages that may wait unacknowledged: beyond, deliveries are deferred, so that the store stays bounded. */
-export const INBOX_MAX = 10_000
+const INBOX_MAX = 10_000
 
 /** Messages of one sender that are kept in memory: at 64 KiB each, 2 MiB. The others wait in the store. */
 const LANE_MAX = 32
@@ -69,7 +69,7 @@ export function createInbox(options: {
   let run: Run | undefined
 
   const acknowledge = async (id: string): Promise<void> => {
-    if (await store.acknowledge(owner, id)) waiting -= 1
+    if (await store.acknowledge(owner, id)) waiting = Math.max(0, waiting - 1)
   }
 
   /** Hands one message over until it is acknowledged or the run ends. */
@@ -91,7 +91,8 @@ export function createInbox(options: {
         }
       }
       try {
-        await current.places.run(() => current.receiver(message))
+        // The run may have ended while the message waited for its place.
+        await current.places.run(() => (signal.aborted ? undefined : current.receiver(message)))
       } catch (error) {
         notify({ type: 'receiver.failed', peer: entry.peer, id: entry.id, error })
       }
@@ -181,7 +182,12 @@ export function createInbox(options: {
       }
     },
 
-    waiting: () => waiting
+    async isFull() {
+      if (waiting < INBOX_MAX) return false
+      // Another process on the same owner may have let go of messages that were counted here.
+      waiting = (await store.countWaiting(owner)).unacknowledged
+      return waiting >= INBOX_MAX
+    }
   }
 }
 

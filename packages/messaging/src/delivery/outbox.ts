@@ -1,4 +1,4 @@
-import { type Clock, createKeyedMutex } from '@enablement/core'
+import { type Clock, createKeyedMutex, isSuiteError } from '@enablement/core'
 import type { Observe } from '../messaging-event.ts'
 import type { MessageStore, OutboxEntry } from '../store/message-store.ts'
 import type { Delivered, Transport } from './transport.ts'
@@ -17,11 +17,14 @@ export interface Outbox {
   flush(options?: { readonly peer?: string | undefined; readonly signal?: AbortSignal }): Promise<number>
   /** Ends what is too old and forgets what ended long ago, a bounded number of entries. */
   expire(): Promise<number>
-  /** How many wait, as far as this process knows. */
-  waiting(): number
+  /** How many wait when no more may; undefined as long as there is room. */
+  full(): Promise<{ readonly waiting: number; readonly limit: number } | undefined>
   /** Counts an entry that was committed. */
   queued(): void
 }
+
+/** Messages that may wait in the outbox: beyond, sending is refused, so that the store stays bounded. */
+const OUTBOX_MAX = 10_000
 
 /** Entries read at a time: at 64 KiB each, 2 MiB. */
 const BATCH = 32
@@ -42,15 +45,17 @@ export function createOutbox(options: {
   const clear = new Set<string>()
   let waiting = options.waiting
 
-  const settle = async (entry: OutboxEntry, status: 'delivered' | 'rejected' | 'expired'): Promise<void> => {
-    if (await store.settle(owner, entry.id, status)) waiting -= 1
+  /** False: another process, or an earlier turn, has ended it and told of it. */
+  const settle = async (entry: OutboxEntry, status: 'delivered' | 'rejected' | 'expired'): Promise<boolean> => {
+    const isSettled = await store.settle(owner, entry.id, status)
+    if (isSettled) waiting = Math.max(0, waiting - 1)
+    return isSettled
   }
 
   const attempt = async (entry: OutboxEntry): Promise<OutboxResult> => {
     const { id, peer, envelope } = entry
     if (entry.expiresAt <= clock.now()) {
-      await settle(entry, 'expired')
-      notify({ type: 'message.expired', peer, id })
+      if (await settle(entry, 'expired')) notify({ type: 'message.expired', peer, id })
       return { outcome: 'expired' }
     }
     let delivered: Delivered
@@ -61,8 +66,9 @@ export function createOutbox(options: {
       return { outcome: 'unreachable' }
     }
     if (delivered.outcome === 'rejected') {
-      await settle(entry, 'rejected')
-      notify({ type: 'message.rejected', peer, id, reason: delivered.reason })
+      if (await settle(entry, 'rejected')) {
+        notify({ type: 'message.rejected', peer, id, reason: delivered.reason })
+      }
     } else if (delivered.outcome === 'delivered') await settle(entry, 'delivered')
     return delivered
   }
@@ -86,21 +92,33 @@ export function createOutbox(options: {
     return true
   }
 
+  const deliverInTurn = async (entry: OutboxEntry): Promise<OutboxResult> => {
+    const { id, peer } = entry
+    if (clear.has(peer)) {
+      const result = await attempt(entry)
+      if (result.outcome === 'unreachable') clear.delete(peer)
+      return result
+    }
+    const results = new Map<string, OutboxResult>()
+    const isDrained = await drain(peer, results)
+    const result = results.get(id)
+    if (result !== undefined) return result
+    // Another turn has sent it before this one. To send the same bytes again is harmless, and tells how it ended.
+    return isDrained ? await attempt(entry) : { outcome: 'unreachable' }
+  }
+
   return {
-    deliver: (entry) =>
-      turns.run(entry.peer, async () => {
-        if (clear.has(entry.peer)) {
-          const result = await attempt(entry)
-          if (result.outcome === 'unreachable') clear.delete(entry.peer)
-          return result
-        }
-        const results = new Map<string, OutboxResult>()
-        const isDrained = await drain(entry.peer, results)
-        const result = results.get(entry.id)
-        if (result !== undefined) return result
-        // Another turn has sent it before this one. To send the same bytes again is harmless, and tells how it ended.
-        return isDrained ? await attempt(entry) : { outcome: 'unreachable' }
-      }),
+    async deliver(entry) {
+      const { peer } = entry
+      try {
+        return await turns.run(peer, () => deliverInTurn(entry))
+      } catch (error) {
+        if (!isSuiteError(error, 'OVERLOADED')) throw error
+        // Too many wait for the peer's turn, or for the store. The entry is committed: the next drain finds it.
+        clear.delete(peer)
+        return { outcome: 'unreachable' }
+      }
+    },
 
     async flush({ peer, signal } = {}) {
       let left = 0
@@ -115,12 +133,17 @@ export function createOutbox(options: {
 
     async expire() {
       const { expired, forgotten } = await store.expire(owner, { now: clock.now(), limit: BATCH })
-      waiting -= expired.length
+      waiting = Math.max(0, waiting - expired.length)
       for (const { id, peer } of expired) notify({ type: 'message.expired', peer, id })
       return expired.length + forgotten
     },
 
-    waiting: () => waiting,
+    async full() {
+      if (waiting < OUTBOX_MAX) return undefined
+      // Another process on the same owner may have sent what was counted here.
+      waiting = (await store.countWaiting(owner)).queued
+      return waiting < OUTBOX_MAX ? undefined : { waiting, limit: OUTBOX_MAX }
+    },
     queued: () => {
       waiting += 1
     }

@@ -2,6 +2,7 @@ import type { Clock } from '@enablement/core'
 import type { AgreementKey } from '../crypto/crypto-provider.ts'
 import { wipe } from '../crypto/wipe.ts'
 import { copyBytes } from '../encoding/copy-bytes.ts'
+import { findNameFault } from '../identity/address.ts'
 import type { IdentityKeys } from '../identity/identity.ts'
 import { sameIdentity } from '../identity/public-identity.ts'
 import type { Observe, ReceiveRefusal } from '../messaging-event.ts'
@@ -19,7 +20,7 @@ import type { Ends } from '../session/outgoing.ts'
 import type { PeerRecord } from '../session/peer-record.ts'
 import type { PeerSessions, Turn } from '../session/peer-sessions.ts'
 import type { InboxEntry, MessageStore, StoreChange } from '../store/message-store.ts'
-import { INBOX_MAX, type Inbox } from './inbox.ts'
+import type { Inbox } from './inbox.ts'
 import type { Introduction } from './introduction.ts'
 import type { Delivery, DeliveryReply } from './transport.ts'
 
@@ -136,8 +137,9 @@ export function createReception(options: {
   }
 
   return async ({ from, to, envelope: bytes }) => {
-    const envelope = to === owner ? parseEnvelope(copyBytes(bytes)) : undefined
-    if (envelope !== undefined && inbox.waiting() >= INBOX_MAX) return { outcome: 'deferred', reason: 'inbox-full' }
+    const isAddressed = to === owner && findNameFault(from) === undefined
+    const envelope = isAddressed ? parseEnvelope(copyBytes(bytes)) : undefined
+    if (envelope !== undefined && (await inbox.isFull())) return { outcome: 'deferred', reason: 'inbox-full' }
     const verdict: Verdict =
       envelope === undefined
         ? { outcome: 'refused', reason: 'malformed' }

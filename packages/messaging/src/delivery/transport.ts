@@ -28,7 +28,10 @@ export type DeliveryReply =
  * never secrecy or a session.
  */
 export interface Transport {
-  /** Carries one envelope. A throw counts as `unreachable`: the envelope stays in the outbox. */
+  /**
+   * Carries one envelope. A throw counts as `unreachable`: the envelope stays in the outbox. It must settle, within a
+   * time of its own: what never does holds up `send`, the outbox duty and `close`.
+   */
   deliver(delivery: Delivery): Promise<Delivered>
   /**
    * Hands over what arrives for the address, until the returned function is called. The promise of `onDelivery`

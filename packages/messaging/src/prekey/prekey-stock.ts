@@ -40,13 +40,15 @@ export async function preparePrekeys(
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
     const stock = await store.loadPrekeyStock(owner)
     const draft = await draftPrekeys(owner, keys, store, stock, options)
+    // What was published last has been with the directory until now, whether it stays there or makes way.
+    const [latest, ...replaced] = stock.signed
     const { outcome } = await store.commit(owner, {
       prekeys: {
         expectedVersion: stock.version,
         nextId: draft.nextId,
         added: draft.added,
-        republished: { id: draft.signed.id, at: options.now },
-        forgottenSignedIds: forgettable(stock.signed, draft.signed.id, options.now),
+        ...(latest === undefined ? {} : { republished: { id: latest.id, at: options.now } }),
+        forgottenSignedIds: forgettable(replaced, options.now),
         forgetOneTimeBelow: Math.max(0, draft.nextId - ONE_TIME_KEPT_MAX)
       }
     })
@@ -109,9 +111,7 @@ async function draftPrekeys(
   return { nextId, added, signed, oneTime }
 }
 
-/** Signed prekeys that no honest first message can name any more. Never the one that is published. */
-function forgettable(signed: readonly PrekeyListing[], publishedId: number, now: number): readonly number[] {
-  return signed
-    .filter(({ id, publishedAt }) => id !== publishedId && now - publishedAt > SIGNED_KEPT_MS)
-    .map(({ id }) => id)
+/** Signed prekeys, of those that were replaced, that no honest first message can name any more. */
+function forgettable(replaced: readonly PrekeyListing[], now: number): readonly number[] {
+  return replaced.filter(({ publishedAt }) => now - publishedAt > SIGNED_KEPT_MS).map(({ id }) => id)
 }

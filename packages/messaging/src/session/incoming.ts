@@ -9,7 +9,7 @@ import { agreeAsResponder } from '../x3dh/key-agreement.ts'
 import { transcriptId } from '../x3dh/transcript.ts'
 import type { Envelope } from './envelope.ts'
 import type { Ends } from './outgoing.ts'
-import { type PeerRecord, withActive, withArchived, withReplaced } from './peer-record.ts'
+import { type PeerRecord, withActive, withArchived, withIdentity, withReplaced } from './peer-record.ts'
 import { SESSION_TAG_BYTES, type Session } from './session.ts'
 
 /** A message that opened, and the session as it stands after it. */
@@ -77,7 +77,7 @@ export async function acceptSession(
     const initiator = { agreementKey: identity.agreementKey, baseKey }
     const secret = await agreeAsResponder(keys, prekeys, initiator, sessionId)
     const ratchet = responderState(sessionId, secret, prekeys.signed)
-    return await openInSession(keys, { opening: undefined, ratchet }, envelope, now)
+    return await openInSession(keys, { opening: undefined, superseded: false, ratchet }, envelope, now)
   } catch (error) {
     if (isSuiteError(error, 'INVALID_KEY')) return { outcome: 'not-authentic' }
     throw error
@@ -97,20 +97,21 @@ export function withAccepted(
   crypto: CryptoProvider
 ): PeerRecord {
   if (record === undefined) return { identity, sessions: [accepted] }
+  if (!sameIdentity(record.identity, identity, crypto)) return withIdentity(record, identity, accepted)
   const [active] = record.sessions
-  const isGlare = active.opening !== undefined && sameIdentity(record.identity, identity, crypto)
+  const isGlare = active.opening !== undefined
   if (isGlare && isSmaller(active.ratchet.sessionId, accepted.ratchet.sessionId)) return withArchived(record, accepted)
-  return withActive({ ...record, identity }, accepted)
+  return withActive(record, accepted)
 }
 
 /**
  * The record after a message in a known session. An archived session becomes active again when the peer starts a new
  * chain in it, which it can only do after it has heard from us there: it is the one the peer seals in. A late message
- * of an old chain proves no such thing.
+ * of an old chain proves no such thing; and what an earlier identity sends makes no session active.
  */
 export function withOpened(record: PeerRecord, opened: OpenedInSession, before: Session): PeerRecord {
   const isArchived = record.sessions[0] !== before
-  return isArchived && opened.startsChain
+  return isArchived && opened.startsChain && !before.superseded
     ? withActive(record, opened.session, before)
     : withReplaced(record, opened.session, before)
 }

@@ -45,6 +45,7 @@ export async function initiateSession(keys: IdentityKeys, ends: Ends, bundle: Pr
       signedPrekeyId: signedPrekey.id,
       oneTimePrekeyId: oneTimePrekey?.id
     },
+    superseded: false,
     ratchet: initiatorState(sessionId, secret, await crypto.importPeerKey(signedPrekey.publicKey))
   }
 }

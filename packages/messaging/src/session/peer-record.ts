@@ -27,6 +27,13 @@ export function withActive(record: PeerRecord, session: Session, replaced?: Sess
   return { ...record, sessions: [session, ...others.slice(0, ARCHIVED_SESSIONS_MAX)] }
 }
 
+/** The record of a peer that has another identity now, with the first session under it; the others are superseded. */
+export function withIdentity(record: PeerRecord, identity: PublicIdentity, session: Session): PeerRecord {
+  const [active, ...archived] = record.sessions
+  const superseded = (other: Session): Session => ({ ...other, superseded: true })
+  return withActive({ identity, sessions: [superseded(active), ...archived.map(superseded)] }, session)
+}
+
 /** The record with a session in place of its earlier state, active or archived as that was. */
 export function withReplaced(record: PeerRecord, session: Session, replaced: Session): PeerRecord {
   const [active, ...archived] = record.sessions.map((other) => (other === replaced ? session : other))
@@ -42,18 +49,15 @@ export function withArchived(record: PeerRecord, session: Session): PeerRecord {
 /** Wipes what only the earlier record held. To be called once the later one is stored. */
 export function wipeReplacedSessions(before: PeerRecord, after: PeerRecord): void {
   const later = new Map(after.sessions.map(({ ratchet }) => [ratchet.sessionId, ratchet]))
-  for (const { ratchet } of before.sessions) {
-    const replacement = later.get(ratchet.sessionId)
-    if (replacement !== undefined) wipeReplaced(ratchet, replacement)
-  }
+  for (const { ratchet } of before.sessions) wipeReplaced(ratchet, later.get(ratchet.sessionId))
 }
 
 /** The record as bytes, versioned and without slack. They are secret; stores that outlive the process seal them. */
 export async function encodePeer(record: PeerRecord, crypto: CryptoProvider): Promise<Uint8Array> {
   const writer = new ByteWriter().u8(RECORD_VERSION).bytes(encodeIdentity(record.identity))
   writer.u8(record.sessions.length)
-  for (const { opening, ratchet } of record.sessions) {
-    writer.u8(opening === undefined ? 0 : 1)
+  for (const { opening, superseded, ratchet } of record.sessions) {
+    writer.u8(superseded ? 1 : 0).u8(opening === undefined ? 0 : 1)
     if (opening !== undefined) writeOpening(writer, opening)
     const encoded = await encodeRatchet(ratchet, crypto)
     writer.u32(encoded.length).bytes(encoded)
@@ -68,12 +72,14 @@ export async function decodePeer(bytes: Uint8Array, crypto: CryptoProvider): Pro
   reader.expect(RECORD_VERSION, 'version')
   const identity = readIdentity(reader)
   const count = reader.u8()
-  if (count > ARCHIVED_SESSIONS_MAX + 1) throw reader.damaged(`${count} sessions, where 41 are the most`)
+  if (count > ARCHIVED_SESSIONS_MAX + 1)
+    throw reader.damaged(`${count} sessions, where ${ARCHIVED_SESSIONS_MAX + 1} are the most`)
   const sessions: Session[] = []
   for (let at = 0; at < count; at += 1) {
+    const superseded = reader.flag()
     const opening = reader.flag() ? readOpening(reader) : undefined
     const encoded = reader.bytes(reader.u32())
-    sessions.push({ opening, ratchet: await decodeRatchet(encoded, crypto) })
+    sessions.push({ opening, superseded, ratchet: await decodeRatchet(encoded, crypto) })
     wipe(encoded)
   }
   reader.end()

@@ -113,8 +113,10 @@ export function createPeerSessions(options: {
         committed?.()
         return answer
       }
-      known = await load(peer, known)
-      notify({ type: 'session.contended', peer, attempt: attempt + 1 })
+      const found = await load(peer, known)
+      // The conflict may have been about what goes alongside, such as an idempotency key that was used before.
+      if (found.version !== known.version) notify({ type: 'session.contended', peer, attempt: attempt + 1 })
+      known = found
       if (attempt > 0) await pause(platform, attempt)
     }
     throw new MessagingError(

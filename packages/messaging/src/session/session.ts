@@ -13,6 +13,11 @@ export interface Opening {
 export interface Session {
   /** Set while this side has started the session and not been answered in it. */
   readonly opening: Opening | undefined
+  /**
+   * Whether the peer has had another identity since: it then opens what is under way and never seals again, or whoever
+   * took the old keys would read what is meant for the new ones.
+   */
+  readonly superseded: boolean
   readonly ratchet: RatchetState
 }
 

@@ -1,4 +1,4 @@
-import { parseOptions } from '@enablement/core'
+import { CoreError, parseOptions } from '@enablement/core'
 import {
   bytesOf,
   changes,
@@ -321,6 +321,11 @@ const STATUSES: ReadonlySet<string> = new Set<OutboxStatus>(['queued', 'delivere
 
 function outboxEntryOf(row: SqlRow): OutboxEntry {
   const status = textOf(row, 'status')
+  if (!STATUSES.has(status)) {
+    // From a later version, perhaps: how the message ended is not for this one to guess.
+    const reason = 'an outbox entry has a status that is not known here'
+    throw new CoreError('STORE_DAMAGED', `messaging: ${reason}`, { store: 'messaging', reason })
+  }
   const digest = row['digest']
   return {
     id: textOf(row, 'id'),
@@ -328,8 +333,7 @@ function outboxEntryOf(row: SqlRow): OutboxEntry {
     idempotencyKey: optionalTextOf(row, 'idempotency_key'),
     digest: digest === null ? undefined : bytesOf(row, 'digest'),
     envelope: bytesOf(row, 'envelope'),
-    // A status that this version does not know is nothing to send.
-    status: STATUSES.has(status) ? (status as OutboxStatus) : 'rejected',
+    status: status as OutboxStatus,
     queuedAt: integerOf(row, 'queued_at'),
     expiresAt: integerOf(row, 'expires_at')
   }

@@ -16,7 +16,8 @@ export interface PrekeyRecord {
   /** Epoch milliseconds. */
   readonly createdAt: number
   /**
-   * When it was last handed to the directory, for signed prekeys; their creation for the others. Epoch milliseconds.
+   * Until when it was with the directory, as far as is known, for signed prekeys; their creation for the others. Epoch
+   * milliseconds.
    */
   readonly publishedAt: number
 }
@@ -80,7 +81,7 @@ export interface StoreChange {
     readonly expectedVersion: number
     readonly nextId: number
     readonly added: readonly PrekeyRecord[]
-    /** Signed prekeys whose publication is renewed at `at`. */
+    /** The signed prekey that was with the directory until `at`, and may stay there. */
     readonly republished?: { readonly id: number; readonly at: number }
     /** Signed prekeys to forget, each with its base keys. */
     readonly forgottenSignedIds: readonly number[]

@@ -152,6 +152,53 @@ describe('receiving', () => {
     expect(texts(got)).toEqual(['one'])
   })
 
+  it('does not begin, once it is stopped, with a message that waited for its place', async () => {
+    const place = await waitingBob()
+    const { alice, bob, got } = place
+    const carol = await place.settle('carol#1', { publish: false })
+    const released = Promise.withResolvers<void>()
+    const stop = bob.messenger.receive(
+      async (message) => {
+        got.push(message)
+        await released.promise
+      },
+      { concurrency: 1 }
+    )
+    await alice.messenger.send('bob#1', bytesOf('one'))
+    await carol.messenger.send('bob#1', bytesOf('two'))
+    await quiet(place)
+    stop()
+    released.resolve()
+    await quiet(place)
+    expect(texts(got)).toEqual(['one'])
+  })
+
+  it('is not full of messages that another process has handed over since', async () => {
+    const place = await waitingBob()
+    const { alice, bob } = place
+    let isFirst = true
+    await place.settle('bob#1', {
+      identity: bob.identity,
+      store: {
+        ...bob.store,
+        async countWaiting(owner) {
+          if (!isFirst) return await bob.store.countWaiting(owner)
+          isFirst = false
+          return { queued: 0, unacknowledged: 10_000 }
+        }
+      }
+    })
+    expect(await alice.messenger.send('bob#1', bytesOf('hello'))).toMatchObject({ outcome: 'delivered' })
+  })
+
+  it('defers deliveries while 10,000 messages wait', async () => {
+    const place = await waitingBob()
+    const { alice, bob } = place
+    const store = { ...bob.store, countWaiting: async () => ({ queued: 0, unacknowledged: 10_000 }) }
+    await place.settle('bob#1', { identity: bob.identity, store })
+    expect(await alice.messenger.send('bob#1', bytesOf('hello'))).toMatchObject({ outcome: 'queued' })
+  })
+
   it('reads on by itself when the store failed for a while', async () => {
     const place = await waitingBob()
     const { alice, bob } = place

@@ -153,6 +153,61 @@ describe('sending', () => {
   })
 })
 
+describe('an outbox', () => {
+  it('is not full of messages that another process has sent since', async () => {
+    const place = await acquainted()
+    const { alice } = place
+    let isFirst = true
+    const store: typeof alice.store = {
+      ...alice.store,
+      async countWaiting(owner) {
+        if (!isFirst) return await alice.store.countWaiting(owner)
+        isFirst = false
+        return { queued: 10_000, unacknowledged: 0 }
+      }
+    }
+    const twin = await place.settle('alice#1', { identity: alice.identity, store, receive: false })
+    expect(await twin.messenger.send('bob#1', bytesOf('hello'))).toMatchObject({ outcome: 'delivered' })
+  })
+
+  it('tells once that a message has expired, whoever finds out', async () => {
+    const place = await acquainted()
+    const { alice, office, platform } = place
+    const twin = await place.settle('alice#1', { identity: alice.identity, store: alice.store, receive: false })
+    office.open = false
+    await alice.messenger.send('bob#1', bytesOf('late'))
+    platform.clock.jumpWallTo(platform.clock.now() + 30 * DAY_MS)
+    await Promise.all([alice.messenger.flush(), twin.messenger.flush()])
+    const told = [...alice.events, ...twin.events].filter(({ type }) => type === 'message.expired')
+    expect(told).toHaveLength(1)
+  })
+
+  it('keeps what is committed when more wait for a slow transport than may wait in line', async () => {
+    const place = await acquainted()
+    const { alice, bob, office } = place
+    const deliver: Transport['deliver'] = office.deliver.bind(office)
+    const opened = Promise.withResolvers<void>()
+    office.deliver = async (delivery) => {
+      await opened.promise
+      return await deliver(delivery)
+    }
+    const texts = Array.from({ length: 1_200 }, (_, at) => `m${at}`)
+    const sending: ReturnType<typeof alice.messenger.send>[] = []
+    for (const half of [texts.slice(0, 600), texts.slice(600)]) {
+      const sent = half.map((text) => alice.messenger.send('bob#1', bytesOf(text)))
+      for (const each of sent) each.catch(() => {})
+      sending.push(...sent)
+      while ((await alice.store.countWaiting('alice#1')).queued < sending.length) await quiet(place)
+    }
+    opened.resolve()
+    const outcomes = (await Promise.all(sending)).map(({ outcome }) => outcome)
+    expect(new Set(outcomes)).toEqual(new Set(['delivered', 'queued']))
+    await alice.messenger.flush()
+    while (bob.heard.length < texts.length) await quiet(place)
+    expect(bob.heard).toEqual(texts)
+  })
+})
+
 describe('an idempotency key', () => {
   it('sends once, one call after the other, at the same time, and after a restart', async () => {
     const place = await acquainted()
@@ -166,6 +221,28 @@ describe('an idempotency key', () => {
     await quiet(place)
     expect(bob.heard).toEqual(['once'])
     expect(new Set(office.sent.map(hex)).size).toBe(1)
+    expect(
+      alice.events.filter(({ type }) => type === 'session.contended'),
+      'nobody raced'
+    ).toEqual([])
+  })
+
+  it('names the message that waits, even when there is no room for another', async () => {
+    const place = await acquainted()
+    const store = { ...place.alice.store, countWaiting: async () => ({ queued: 10_000, unacknowledged: 0 }) }
+    const full = await place.settle('alice#1', { identity: place.alice.identity, store, receive: false })
+    place.office.open = false
+    const send = (messenger: typeof full.messenger, idempotencyKey: string) =>
+      messenger.send('bob#1', bytesOf('once'), { idempotencyKey })
+    expect(await send(place.alice.messenger, 'k')).toMatchObject({ outcome: 'queued' })
+    place.office.open = true
+    expect(await send(full.messenger, 'another')).toEqual({
+      outcome: 'refused',
+      reason: 'outbox-full',
+      waiting: 10_000,
+      limit: 10_000
+    })
+    expect(await send(full.messenger, 'k')).toMatchObject({ outcome: 'delivered' })
   })
 
   it('sends the queued bytes again, not new ones', async () => {
@@ -244,6 +321,7 @@ describe('refusals', () => {
       [['', bytesOf('x')], 'peer'],
       [['x'.repeat(256), bytesOf('x')], 'peer'],
       [['bob\ud800', bytesOf('x')], 'peer'],
+      [['bob\0', bytesOf('x')], 'peer'],
       [['bob#1', 'text'], 'bytes'],
       [['bob#1', bytesOf('x'), { idempotencyKey: '' }], 'options.idempotencyKey']
     ]

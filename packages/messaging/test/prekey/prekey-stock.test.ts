@@ -54,7 +54,7 @@ describe('publishing prekeys', () => {
     expect(nextId).toBe(oneTimeCount + signed.length)
   })
 
-  it('replaces the signed prekey after 7 days, and keeps the old one for 32 days after it was last published', async () => {
+  it('replaces the signed prekey after 7 days, and keeps the old one for 32 days after it made way', async () => {
     const place = town()
     const { clock } = place.platform
     const bob = await place.settle('bob#1')
@@ -72,12 +72,26 @@ describe('publishing prekeys', () => {
     expect(await signedIds()).toEqual([101, 0])
     const [late] = place.office.sent
     if (late !== undefined) expect(await place.office.hand(late)).toEqual({ outcome: 'accepted' })
-    clock.jumpWallTo(clock.now() + 32 * DAY_MS - 1)
+    clock.jumpWallTo(clock.now() + 32 * DAY_MS)
     await bob.messenger.publishPrekeys()
     expect(await signedIds()).toContain(0)
     clock.jumpWallTo(clock.now() + 1)
     await bob.messenger.publishPrekeys()
     expect(await signedIds()).not.toContain(0)
+  })
+
+  it('keeps a signed prekey for 32 days after it made way, however long it was with the directory', async () => {
+    const place = town()
+    const { clock } = place.platform
+    const bob = await place.settle('bob#1')
+    const alice = await place.settle('alice#1')
+    clock.jumpWallTo(clock.now() + 60 * DAY_MS)
+    place.office.holding = true
+    await alice.messenger.send('bob#1', bytesOf('from the old bundle'))
+    place.office.holding = false
+    expect(await bob.messenger.publishPrekeys()).toMatchObject({ signedPrekeyId: 101 })
+    const [late] = place.office.sent
+    expect(late && (await place.office.hand(late))).toEqual({ outcome: 'accepted' })
   })
 
   it('makes at most a hundred at a call, and keeps at most a thousand, whatever the directory says', async () => {

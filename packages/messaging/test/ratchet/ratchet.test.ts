@@ -347,5 +347,10 @@ describe('wiping what a step replaced', () => {
     expect(hex(before.rootKey)).toBe('00'.repeat(32))
     expect(await bob.open(await alice.seal('on'))).toBe('on')
     expect(await bob.open(late[1])).toBe('late 1')
+
+    before = bob.state
+    wipeReplaced(before, undefined)
+    expect(hex(before.rootKey), 'nothing came after: the session was dropped').toBe('00'.repeat(32))
+    for (const { chainKey } of before.chains) if (chainKey !== undefined) expect(hex(chainKey)).toBe('00'.repeat(32))
   })
 })

@@ -21,6 +21,23 @@ const withByte = (delivery: Delivery, at: number, change: (byte: number) => numb
 const HEADER_AT = 19
 const COUNT_AT = HEADER_AT + 36
 
+describe('a delivery', () => {
+  it.each([
+    ['is too long', 'x'.repeat(256)],
+    ['is empty', ''],
+    ['is not well-formed, and would pass for another in UTF-8', 'alice\ud800'],
+    ['holds a NUL, which no Postgres column takes', 'alice\0']
+  ])('from an address that %s is refused before the store is asked', async (_, from) => {
+    const place = await acquainted()
+    const { alice, bob, office } = place
+    const [genuine] = (await sealOnly(place, alice, 'bob#1', ['genuine'])) as [Delivery]
+    bob.store.loadSession = async () => {
+      throw new Error('asked')
+    }
+    expect(await office.hand({ ...genuine, from })).toEqual({ outcome: 'rejected', reason: 'malformed' })
+  })
+})
+
 describe('an envelope', () => {
   it.each([
     ['first, with an opening', true],

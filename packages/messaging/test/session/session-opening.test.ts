@@ -269,6 +269,37 @@ describe('an archived session', () => {
   })
 })
 
+describe('a session of an earlier identity', () => {
+  it.each([
+    ['before', false],
+    ['after', true]
+  ] as const)('opens what is under way %s a restart, and nothing is sealed in it any more', async (_, restarts) => {
+    const place = await acquainted()
+    const { alice: former, office } = place
+    let { bob } = place
+    office.holding = true
+    await bob.messenger.send('alice#1', bytesOf('while the keys were good'))
+    await office.hand(office.sent.splice(0)[0] as Delivery)
+    await former.messenger.send('bob#1', bytesOf('in a new chain'))
+    const [answer] = office.sent.splice(0) as [Delivery]
+    office.holding = false
+
+    const alice = await place.settle('alice#1')
+    await alice.messenger.send('bob#1', bytesOf('under new keys'))
+    await quiet(place)
+    expect(bob.heard).toEqual(['under new keys'])
+    if (restarts) bob = await place.settle('bob#1', { identity: bob.identity, store: bob.store, publish: false })
+    expect(await office.hand(answer)).toEqual({ outcome: 'accepted' })
+    expect(await bob.messenger.send('alice#1', bytesOf('for the new keys alone'))).toMatchObject({
+      outcome: 'delivered'
+    })
+    await quiet(place)
+    expect(bob.heard.at(-1)).toBe('in a new chain')
+    expect(alice.heard).toEqual(['for the new keys alone'])
+    expect(tagOf(office.sent.at(-1))).not.toBe(tagOf(answer))
+  })
+})
+
 describe('two sessions opened at once', () => {
   it('become the same one on both sides as soon as both openings have arrived', async () => {
     for (let round = 0; round < 6; round += 1) {

@@ -66,6 +66,23 @@ describe('the SQL message store on SQLite', () => {
     await expect(stranger.loadSession(owner, 'bob')).rejects.toMatchObject({ code: 'RECORD_NOT_AUTHENTIC' })
   })
 
+  it('does not guess how a message ended whose status it does not know', async () => {
+    await using own = await subject()
+    const { db, store, owner } = own
+    const entry = {
+      id: 'id',
+      peer: 'bob',
+      idempotencyKey: 'k',
+      digest: new Uint8Array(32),
+      envelope: new Uint8Array(1)
+    }
+    await store.commit(owner, { outbox: { ...entry, status: 'queued', queuedAt: 1, expiresAt: 2 } })
+    await db.run(function* () {
+      yield { text: "update messaging_outbox set status = 'recalled'", values: [] }
+    })
+    await expect(store.loadSent(owner, 'k')).rejects.toMatchObject({ code: 'STORE_DAMAGED' })
+  })
+
   it('takes no key but one of 32 bytes, and does not repeat it', async () => {
     await using own = await subject()
     const make = () => sqlMessageStore(own.db, { sealingKey: new Uint8Array(16).fill(201) })

@@ -30,8 +30,8 @@ export interface Invitation {
 
 /** Tells someone who was invited how the request ended, so that the invitation stops asking. */
 export interface VerdictNotice {
+  /** The same for every attempt to bring this notice, and another than the invitation's. */
   readonly id: string
-  /** Of the invitation that it is about. */
   readonly requestId: string
   readonly tenant: string
   readonly action: string

@@ -11,7 +11,9 @@ interface Escalated {
   readonly outcome: 'asked' | 'exhausted' | 'timed-out' | 'started-late' | 'not-due'
 }
 
-/** Opens a request: asks the first tier that has anyone to ask. `request` is as the caller wants it, before any tier. */
+/**
+ * Opens a request: asks the first tier that has anyone to ask. `request` is as the caller wants it, before any tier.
+ */
 export function begin(request: RequestRecord, now: number): Step<Escalated> & { readonly request: RequestRecord } {
   const opened: Fact = { type: 'request.opened', requestedBy: request.requestedBy, argumentHash: request.argumentHash }
   const asked = ask({ request, votes: [], deliveries: [] }, 0, now)
@@ -92,7 +94,9 @@ function exhaust(dossier: Dossier, now: number): Step<Escalated> & { readonly re
   return { ...settle(dossier, { status: 'denied', by: SYSTEM_ESCALATION, reason: explanation, fact }, now), answer }
 }
 
-/** What the agent is told, and whoever reads the record: nobody said no, and how many of those asked could be reached. */
+/**
+ * What the agent is told, and whoever reads the record: nobody said no, and how many of those asked could be reached.
+ */
 function explain({ request, deliveries }: Dossier, now: number): string {
   const invitations = deliveries.filter(({ kind }) => kind === 'invitation')
   const asked = new Set(invitations.map(({ approver }) => approver))

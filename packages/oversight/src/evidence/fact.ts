@@ -126,5 +126,7 @@ function actorOf(request: Concerned, fact: Fact): string {
   }
 }
 
-/** The rest of a fact holds nothing but strings, numbers and lists of them; an interface merely lacks the index type. */
+/**
+ * The rest of a fact holds nothing but strings, numbers and lists of them; an interface merely lacks the index type.
+ */
 const asJson = (detail: { readonly [key: string]: unknown }): JsonObject => detail as { [key: string]: JsonValue }

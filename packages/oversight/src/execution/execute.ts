@@ -5,9 +5,10 @@ import {
   type JsonObject,
   type JsonValue,
   type Platform,
-  sleep
+  sleep,
+  type Timer
 } from '@enablement/core'
-import { keptReason, OversightError } from '../oversight-error.ts'
+import { keptReason, OversightError, type OversightErrorTable } from '../oversight-error.ts'
 import type { Dossier } from '../request/dossier.ts'
 import type { Step } from '../request/step.ts'
 import type { Transitions } from '../request/transitions.ts'
@@ -20,9 +21,13 @@ export interface ExecutionClaim<Detail = JsonObject> {
   readonly detail: Detail
   /** The same for every claim of this request: hand it to whatever the effect calls. */
   readonly idempotencyKey: string
-  /** Grows with every claim of this request; a target that keeps the highest one refuses an executor that was overtaken. */
+  /**
+   * Grows with every claim of this request; a target that keeps the highest one refuses an executor that was overtaken.
+   */
   readonly fence: number
-  /** Aborts with `LEASE_LOST` when the lease could not be kept: stop, the execution is about to be declared in doubt. */
+  /**
+   * Aborts with `LEASE_LOST` when the lease could not be kept: stop, the execution is about to be declared in doubt.
+   */
   readonly signal: AbortSignal
 }
 
@@ -54,9 +59,9 @@ const REPORT_PAUSE_MS = 100
  * what came of it. The claim is committed before the effect begins and an unfinished claim is never taken over, so two
  * effects of one request cannot run, whatever dies in between.
  *
- * When the effect throws `noEffect(…)` the claim is given back and the error thrown on. When it throws anything else,
- * or returns what is not JSON, the execution is in doubt. Throws `WRONG_ACTION`, `ARGUMENTS_ALTERED`, `UNKNOWN_REQUEST` and what the
- * store throws; if that happens after the effect, the lease runs out and the execution becomes in doubt.
+ * When the effect throws `noEffect(…)` the claim is given back and `NO_EFFECT` thrown. When it throws anything else, or
+ * returns what is not JSON, the execution is in doubt. Throws `WRONG_ACTION`, `ARGUMENTS_ALTERED`, `UNKNOWN_REQUEST`
+ * and what the store throws; if that happens after the effect, the lease runs out and the execution becomes in doubt.
  */
 export async function execute<Detail, Result extends JsonValue>(
   options: ExecutorOptions,
@@ -66,6 +71,8 @@ export async function execute<Detail, Result extends JsonValue>(
   const { requestId, action } = of
   const { transitions, nextId, leaseMs } = options
   const claimId = nextId()
+  // The lease began when the store took the claim, which is not before it was asked.
+  const askedAt = options.platform.clock.monotonic()
   const claimed = await insisting(options, ['COMMIT_UNKNOWN'], () =>
     transitions.apply(requestId, (dossier, now) => claim(dossier, { claimId, leaseMs, action }, now))
   )
@@ -75,7 +82,7 @@ export async function execute<Detail, Result extends JsonValue>(
   const { fence, request } = claimed
   const report = <Answer>(step: (dossier: Dossier, now: number) => Step<Answer>): Promise<Answer> =>
     insisting(options, UNDECIDED, () => transitions.apply(requestId, step))
-  const lease = keepLease(options, requestId, fence)
+  const lease = keepLease(options, { requestId, fence, askedAt })
   try {
     let result: Result
     let text: string
@@ -86,10 +93,12 @@ export async function execute<Detail, Result extends JsonValue>(
       result = returned ?? (null as Result)
       text = canonicalJson(result, { lengthMax: RESULT_LENGTH_MAX })
     } catch (cause) {
-      if (isSuiteError(cause, 'NO_EFFECT')) {
-        const { reason } = cause.detail as { readonly reason: string }
-        await report((dossier) => release(dossier, { fence, reason: keptReason(reason) }))
-        throw cause
+      const without = noEffectOf(cause)
+      if (without !== undefined) {
+        const reason = keptReason(without.reason)
+        await report((dossier) => release(dossier, { fence, reason }))
+        const message = `the effect of request ${requestId} did not happen: ${reason}`
+        throw new OversightError('NO_EFFECT', message, { reason, requestId }, { cause })
       }
       const { since } = await report((dossier, now) => abandon(dossier, { fence }, now))
       return { outcome: 'in-doubt', since, cause }
@@ -99,6 +108,16 @@ export async function execute<Detail, Result extends JsonValue>(
   } finally {
     lease.stop()
   }
+}
+
+/**
+ * What an effect says that had none. One that comes with a request's id has come out of another `execute`, which the
+ * effect ran itself, and speaks for that one alone: what the outer effect did before may have happened.
+ */
+function noEffectOf(cause: unknown): OversightErrorTable['NO_EFFECT'] | undefined {
+  if (!isSuiteError(cause, 'NO_EFFECT')) return undefined
+  const detail = cause.detail as OversightErrorTable['NO_EFFECT']
+  return detail.requestId === undefined ? detail : undefined
 }
 
 /** Failures after which the same step may be tried again: it was not taken, or taking it again changes nothing. */
@@ -126,41 +145,48 @@ interface KeptLease {
 }
 
 /**
- * Renews the lease until it is told to stop. A renewal that fails is tried again at the next turn; when the store says
- * that the lease is lost, or none has succeeded for its whole length, the signal aborts.
+ * Renews the lease until it is told to stop. A renewal that fails is tried again at the next turn. When the store says
+ * that the lease is lost, or none has succeeded for its whole length, the signal aborts; a renewal that gets no answer
+ * at all does not keep it from doing so.
  */
-function keepLease({ transitions, platform, leaseMs }: ExecutorOptions, requestId: string, fence: number): KeptLease {
+function keepLease(
+  { transitions, platform, leaseMs }: ExecutorOptions,
+  { requestId, fence, askedAt }: { readonly requestId: string; readonly fence: number; readonly askedAt: number }
+): KeptLease {
   const { clock } = platform
   const controller = new AbortController()
   let stopped = false
-  let heldFrom = clock.monotonic()
-  const pauseMs = leaseMs / RENEWALS_PER_LEASE
 
-  const lose = (): void => {
+  const stop = (): void => {
     stopped = true
+    renewal.cancel()
+    end.cancel()
+  }
+  const lose = (): void => {
+    stop()
     const message = `the lease of execution ${fence} of request ${requestId} was lost`
     controller.abort(new OversightError('LEASE_LOST', message, { requestId, fence }))
   }
-  const turn = async (): Promise<void> => {
-    const askedAt = clock.monotonic()
-    try {
-      const answer = await transitions.apply(requestId, (dossier, now) => renew(dossier, { fence, leaseMs }, now))
-      if (stopped) return
-      if (answer === 'lost') return lose()
-      heldFrom = askedAt
-    } catch {
-      // The next turn tries again; whether the lease still holds is judged by the clock below.
-      if (stopped) return
-      if (clock.monotonic() - heldFrom >= leaseMs) return lose()
+  const startRenewal = (): Timer =>
+    clock.startTimer(leaseMs / RENEWALS_PER_LEASE, () => void renewOnce(), { background: true })
+  const startEnd = (heldFrom: number): Timer =>
+    clock.startTimer(heldFrom + leaseMs - clock.monotonic(), lose, { background: true })
+
+  const renewOnce = async (): Promise<void> => {
+    const renewedAt = clock.monotonic()
+    const answer = await transitions
+      .apply(requestId, (dossier, now) => renew(dossier, { fence, leaseMs }, now))
+      // The next turn tries again, until the lease has ended.
+      .catch(() => 'unknown' as const)
+    if (stopped) return
+    if (answer === 'lost') return lose()
+    if (answer === 'held') {
+      end.cancel()
+      end = startEnd(renewedAt)
     }
-    timer = clock.startTimer(pauseMs, () => void turn(), { background: true })
+    renewal = startRenewal()
   }
-  let timer = clock.startTimer(pauseMs, () => void turn(), { background: true })
-  return {
-    signal: controller.signal,
-    stop() {
-      stopped = true
-      timer.cancel()
-    }
-  }
+  let renewal = startRenewal()
+  let end = startEnd(askedAt)
+  return { signal: controller.signal, stop }
 }

@@ -17,8 +17,8 @@ type Claimed =
  * Claims the execution of an approved request. An executor whose lease ran out may have done its work or not: the
  * execution is then in doubt, and is not claimed again.
  *
- * Throws `WRONG_ACTION` when it is for another action than `action`, and `ARGUMENTS_ALTERED` when the stored detail, the hash taken at the opening and the hash of the deciding vote do
- * not agree.
+ * Throws `WRONG_ACTION` when it is for another action than `action`, and `ARGUMENTS_ALTERED` when the stored detail,
+ * the hash taken at the opening and the hash of the deciding vote do not agree.
  */
 export function claim(
   { request, votes }: Dossier,
@@ -38,8 +38,9 @@ export function claim(
       return { answer: { outcome: 'in-doubt', since: execution.since }, facts: [] }
     case 'running': {
       const { claimId, fence, leaseUntil } = execution
-      if (now >= leaseUntil)
+      if (now >= leaseUntil) {
         return { ...doubt(request, 'the lease ran out', now), answer: { outcome: 'in-doubt', since: now } }
+      }
       if (claimId === call.claimId) return { answer: { outcome: 'claimed', fence, request }, facts: [] }
       return { answer: { outcome: 'busy', until: leaseUntil }, facts: [] }
     }

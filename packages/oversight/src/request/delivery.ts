@@ -3,7 +3,8 @@ import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 
 /**
  * A message that has to go out, as a row of the outbox: written in the unit that decided on it, sent outside of any
- * unit, and its result committed afterwards. A worker that dies in between makes it go out once more, under the same id.
+ * unit, and its result committed afterwards. A worker that dies in between makes it go out once more, under the same
+ * id.
  */
 export interface Delivery {
   readonly id: string

@@ -1,8 +1,13 @@
 import { CoreError, type JsonObject } from '@enablement/core'
 import { integerOf, optionalIntegerOf, optionalTextOf, type SqlRow, type SqlValue, textOf } from '@enablement/core/sql'
 import type { ApprovalPolicy } from '../policy/policy.ts'
-import type { ExecutionRecord } from '../request/request.ts'
-import { nextDueAt, type RequestRecord, type RequestStatus, type Settlement } from '../request/request.ts'
+import {
+  type ExecutionRecord,
+  nextDueAt,
+  type RequestRecord,
+  type RequestStatus,
+  type Settlement
+} from '../request/request.ts'
 
 /** The columns that an opening writes and no step changes. */
 const FIXED = [

@@ -1,1 +1,5 @@
-export { type OversightStoreSubject, oversightStoreConformance } from './oversight-store-conformance.ts'
+export {
+  type CreateOversightStore,
+  type OversightStoreSubject,
+  oversightStoreConformance
+} from './oversight-store-conformance.ts'

@@ -16,10 +16,11 @@ export interface OversightStoreSubject extends AsyncDisposable {
   evidence(tenant: string): Promise<readonly AuditDraft[]>
 }
 
-type Create = () => Promise<OversightStoreSubject>
+/** Makes a subject, as often as a case wants one. */
+export type CreateOversightStore = () => Promise<OversightStoreSubject>
 
 /** What must hold of anything that claims to be an `OversightStore`. Hand it to core's `conformanceTests`. */
-export const oversightStoreConformance: ConformanceKit<Create, never> = {
+export const oversightStoreConformance: ConformanceKit<CreateOversightStore, never> = {
   name: 'OversightStore',
   needs: [],
   cases: [
@@ -229,7 +230,7 @@ export const oversightStoreConformance: ConformanceKit<Create, never> = {
 function stated(
   name: string,
   check: (subject: OversightStoreSubject) => Promise<void>
-): ConformanceCase<Create, never> {
+): ConformanceCase<CreateOversightStore, never> {
   return {
     name,
     async run(create) {

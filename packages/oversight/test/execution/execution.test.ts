@@ -1,4 +1,4 @@
-import { CoreError, isSuiteError } from '@enablement/core'
+import { CoreError, isSuiteError, sleep } from '@enablement/core'
 import { createAuditLog } from '@enablement/core/audit'
 import { testPlatform } from '@enablement/core/testing'
 import { defineAction, type ExecutionClaim, noEffect, OversightError } from '@enablement/oversight'
@@ -166,6 +166,47 @@ describe('the execution of an approved request', () => {
     expect(await execution, 'the report is tried again').toEqual({ outcome: 'executed', result: 1 })
   })
 
+  it('tells the effect when no renewal has been answered for as long as the lease', async () => {
+    await using a = await approved({ executionLeaseMs: 3_000 })
+    let silent = false
+    const real = sqlOversightStore(a.s.db, { audit: createAuditLog({ db: a.s.db, platform: a.s.platform }) })
+    const hanging: typeof real = {
+      ...real,
+      change: (id, step) => (silent ? new Promise(() => {}) : real.change(id, step))
+    }
+    const effect = pendingEffect()
+    void a.s.another({ store: hanging }).request(a.s.raise, a.request.id).execute(effect.run)
+    await a.s.platform.clock.advance(0)
+    silent = true
+    await a.s.platform.clock.advance(2_999)
+    expect(effect.claims[0]?.signal.aborted).toBe(false)
+    await a.s.platform.clock.advance(1)
+    expect(effect.claims[0]?.signal.reason).toMatchObject({ code: 'LEASE_LOST' })
+    expect(a.s.platform.clock.pendingTimers).toBe(0)
+  })
+
+  it('counts the lease from the call that claimed it, however late the reply comes', async () => {
+    await using a = await approved({ executionLeaseMs: 3_000 })
+    const real = sqlOversightStore(a.s.db, { audit: createAuditLog({ db: a.s.db, platform: a.s.platform }) })
+    let claims = 0
+    const slow: typeof real = {
+      ...real,
+      async change(id, step) {
+        claims += 1
+        if (claims > 1) throw new CoreError('STORE_UNAVAILABLE', 'away', { store: 'test', operation: 'change' })
+        const answer = await real.change(id, step)
+        await sleep(a.s.platform.clock, 2_000)
+        return answer
+      }
+    }
+    const effect = pendingEffect()
+    void a.s.another({ store: slow }).request(a.s.raise, a.request.id).execute(effect.run)
+    await a.s.platform.clock.advance(2_999)
+    expect(effect.claims[0]?.signal.aborted).toBe(false)
+    await a.s.platform.clock.advance(1)
+    expect(effect.claims[0]?.signal.reason).toMatchObject({ code: 'LEASE_LOST' })
+  })
+
   it.each(['the claim', 'the result'])('runs once when the reply to the commit of %s is lost', async (what) => {
     await using a = await approved()
     const real = sqlOversightStore(a.s.db, { audit: createAuditLog({ db: a.s.db, platform: a.s.platform }) })
@@ -210,8 +251,13 @@ describe('the execution of an approved request', () => {
   it('may be tried again, under a higher fence, when the effect says that it had none', async () => {
     await using a = await approved()
     const failure = noEffect('card declined')
-    await expect(a.request.execute(() => Promise.reject(failure))).rejects.toBe(failure)
-    expect(failure).toBeInstanceOf(OversightError)
+    const thrown = await a.request.execute(() => Promise.reject(failure)).catch((error: unknown) => error)
+    expect(thrown).toBeInstanceOf(OversightError)
+    expect(thrown).toMatchObject({
+      code: 'NO_EFFECT',
+      detail: { reason: 'card declined', requestId: a.request.id },
+      cause: failure
+    })
     let fence = 0
     expect(
       await a.request.execute(async (claim) => {
@@ -228,10 +274,20 @@ describe('the execution of an approved request', () => {
     ])
   })
 
+  it('is in doubt when the effect within its effect had none: what came before it may have happened', async () => {
+    await using a = await approved()
+    const inner = await a.s.open('call-2')
+    await a.s.oversight.decide(inner.id, { approver: 'ana', decision: 'approve' })
+    const failure = noEffect('card declined')
+    const outer = await a.request.execute(() => inner.execute(() => Promise.reject(failure)) as Promise<never>)
+    expect(outer).toMatchObject({ outcome: 'in-doubt', cause: { detail: { requestId: inner.id } } })
+    expect(await inner.execute(async () => 'paid')).toEqual({ outcome: 'executed', result: 'paid' })
+  })
+
   it('keeps the beginning of a reason that is too long for the record', async () => {
     await using a = await approved()
     const failure = new OversightError('NO_EFFECT', 'none', { reason: `\ud83d${'x'.repeat(100_000)}` })
-    await expect(a.request.execute(() => Promise.reject(failure))).rejects.toBe(failure)
+    await expect(a.request.execute(() => Promise.reject(failure))).rejects.toMatchObject({ cause: failure })
     expect((await a.s.entries()).at(-1)?.detail).toEqual({ fence: 1, reason: `\ufffd${'x'.repeat(999)}` })
     expect(noEffect('x'.repeat(5_000)).detail.reason).toHaveLength(1_000)
   })

@@ -1,12 +1,12 @@
 import { parseOptions, type Requester } from '@enablement/core'
 import { z } from 'zod'
-import { type Action, detailOf } from './action/action.ts'
-import { argumentHash } from './action/argument-hash.ts'
-import { identitySchema, keySchema, proseSchema } from './directory/identity.ts'
-import { begin } from './escalation/escalation.ts'
-import { OversightError } from './oversight-error.ts'
-import type { RequestRecord } from './request/request.ts'
-import type { Transitions } from './request/transitions.ts'
+import { type Action, detailOf } from '../action/action.ts'
+import { argumentHash } from '../action/argument-hash.ts'
+import { identitySchema, keySchema, proseSchema } from '../directory/identity.ts'
+import { OversightError } from '../oversight-error.ts'
+import type { RequestRecord } from '../request/request.ts'
+import type { Transitions } from '../request/transitions.ts'
+import { begin } from './escalation.ts'
 
 /** What is asked. */
 export interface OpenRequest<Input> {
