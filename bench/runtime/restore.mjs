@@ -1,7 +1,7 @@
 // restore-first-result: sealed checkpoint bytes to the first result, against a Node child process to its first output.
 //
 // Ours, as a user gets it: `runtime.restore(bytes)` opens the seal (AES-256-GCM), takes a started thread that waits for
-// a sandbox, unpacks the image of a warmed-up guest there, evaluates one expression and reads the result. Starting the
+// a sandbox, lays the image of a warmed-up guest over an empty VM there, evaluates one expression and reads the result. Starting the
 // thread itself (30 ms) is not in it: quickjsHost keeps `idleThreads` of them waiting and starts the next one when one
 // is taken. The pause between rounds stands for the time between two claims, in which that happens.
 import { spawn } from 'node:child_process'

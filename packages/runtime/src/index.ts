@@ -1,5 +1,4 @@
 export type { CheckpointStore, StoredCheckpoint } from './checkpoint/checkpoint-store.ts'
-export { RuntimeError, type RuntimeErrorTable } from './failure/runtime-error.ts'
 export type { Incident, IncidentState, IncidentStep, Refusal } from './incident/incident.ts'
 export type { IncidentAdvance, IncidentOpening, IncidentStore } from './incident/incident-store.ts'
 export type { RecoveryOutcome } from './incident/recovery.ts'
@@ -21,7 +20,8 @@ export {
   type Runtime,
   type RuntimeOptions
 } from './runtime.ts'
-export type { RuntimeEvent } from './runtime-event.ts'
+export { RuntimeError, type RuntimeErrorTable } from './runtime-error.ts'
+export type { IncidentRef, RuntimeEvent, SandboxRef } from './runtime-event.ts'
 export { mebibytes } from './sandbox/memory-size.ts'
 export type {
   EvaluationOptions,

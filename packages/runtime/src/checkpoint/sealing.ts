@@ -1,5 +1,6 @@
 import { canonicalJson } from '@enablement/core'
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { createOpener } from '#opener'
+import { RuntimeError } from '../runtime-error.ts'
 
 /** What a checkpoint says about itself, in clear and authenticated. */
 export interface CheckpointHeader {
@@ -53,6 +54,12 @@ const TAG_BYTES = 16
 const SEALED_MAX_BYTES = 536_870_912
 
 /**
+ * Checkpoints up to this size are opened at once where the platform can: WebCrypto hands each to another thread and back,
+ * which takes 0.3 ms however little there is to open. Larger ones would keep the event loop for longer than that.
+ */
+const AT_ONCE_MAX_BYTES = 262_144
+
+/**
  * A sealer for one 32-byte key. The key's bytes are handed to WebCrypto and not kept.
  *
  * The nonce is synthetic: HMAC-SHA-256, under a second derived key, over header and image, cut to 96 bits. Equal nonces
@@ -60,10 +67,6 @@ const SEALED_MAX_BYTES = 536_870_912
  * cannot reuse one (the idea of SIV, RFC 5297, with 2^48 checkpoints a key as the bound).
  */
 export async function createCheckpointSealer(sealingKey: Uint8Array): Promise<CheckpointSealer> {
-  const master = await crypto.subtle.importKey('raw', Uint8Array.from(sealingKey), 'HKDF', false, [
-    'deriveKey',
-    'deriveBits'
-  ])
   // RFC 5869 with an empty salt: the input is a uniform key already; the info keeps the uses apart.
   const hkdf = (use: string) => ({
     name: 'HKDF',
@@ -71,6 +74,11 @@ export async function createCheckpointSealer(sealingKey: Uint8Array): Promise<Ch
     salt: new Uint8Array(0),
     info: new TextEncoder().encode(`enablement.runtime.checkpoint.v1.${use}`)
   })
+  const opener = createOpener(sealingKey, hkdf('seal').info)
+  const master = await crypto.subtle.importKey('raw', Uint8Array.from(sealingKey), 'HKDF', false, [
+    'deriveKey',
+    'deriveBits'
+  ])
   const [sealKey, nonceKey, keyIdBits] = await Promise.all([
     crypto.subtle.deriveKey(hkdf('seal'), master, { name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt']),
     crypto.subtle.deriveKey(hkdf('nonce'), master, { name: 'HMAC', hash: 'SHA-256', length: 256 }, false, ['sign']),
@@ -107,15 +115,20 @@ export async function createCheckpointSealer(sealingKey: Uint8Array): Promise<Ch
       if (header.tenant !== expected.tenant) throw foreign('tenant')
       if (expected.sandboxId !== undefined && header.sandboxId !== expected.sandboxId) throw foreign('sandbox')
       if (header.engine !== expected.engine) throw foreign('engine')
-      const parameters = {
-        name: 'AES-GCM',
-        iv: sealed.slice(authenticated.length, authenticated.length + NONCE_BYTES),
-        additionalData: authenticated
-      }
+      const iv = sealed.slice(authenticated.length, authenticated.length + NONCE_BYTES)
+      const body = sealed.subarray(authenticated.length + NONCE_BYTES)
       let image: Uint8Array<ArrayBuffer>
       try {
-        const body = sealed.slice(authenticated.length + NONCE_BYTES)
-        image = new Uint8Array(await crypto.subtle.decrypt(parameters, sealKey, body))
+        image =
+          opener !== undefined && body.length <= AT_ONCE_MAX_BYTES
+            ? opener.open(iv, authenticated, body)
+            : new Uint8Array(
+                await crypto.subtle.decrypt(
+                  { name: 'AES-GCM', iv, additionalData: authenticated },
+                  sealKey,
+                  Uint8Array.from(body)
+                )
+              )
       } catch {
         throw corrupt('its tag does not verify')
       }

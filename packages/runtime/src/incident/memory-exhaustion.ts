@@ -1,7 +1,7 @@
 import { type ApprovalGate, type Clock, sleep } from '@enablement/core'
 import type { CheckpointStore } from '../checkpoint/checkpoint-store.ts'
 import type { CheckpointHeader, CheckpointSealer } from '../checkpoint/sealing.ts'
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type { RuntimeEvent } from '../runtime-event.ts'
 import type { Recovery } from '../sandbox/sandbox.ts'
 import type { HostSandbox } from '../sandbox/sandbox-host.ts'

@@ -1,5 +1,5 @@
 import { sleep, type Verdict } from '@enablement/core'
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import type { Incident, Refusal } from './incident.ts'
 import { stepEvidence } from './incident-evidence.ts'

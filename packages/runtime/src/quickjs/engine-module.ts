@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type { CompiledModule, Engine } from './worker-protocol.ts'
 
 /** The QuickJS module, identified by its bytes and ready to be compiled under a cap. */

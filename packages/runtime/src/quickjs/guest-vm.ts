@@ -56,7 +56,7 @@ export interface GuestVm {
   capture(pristine: PristineMemory): Uint8Array<ArrayBuffer>
 }
 
-interface Parts extends Omit<PristineVm, 'memory'> {
+interface Parts extends Pick<PristineVm, 'vm' | 'engine' | 'world'> {
   readonly pointers: EnginePointers
   readonly hooks: VmHooks
   readonly module: Engine

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import type { RunEnd } from '../sandbox/sandbox-host.ts'
 import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
-import type { PristineMemory } from './pristine-memory.ts'
+import { PAGE_BYTES, type PristineMemory } from './pristine-memory.ts'
 import { type PristineVm, pristineVm } from './pristine-vm.ts'
 import {
   BOUNDS,
@@ -30,8 +30,8 @@ const SLICE_JOBS = 128
 const LOOSE_JOBS_MAX = 1_000
 const LOOSE_MS = 50
 
+if (parentPort === null) throw new Error('guest-worker runs in a worker thread')
 const port = parentPort
-if (port === null) throw new Error('guest-worker runs in a worker thread')
 
 let engine: Engine | undefined
 /** A VM of that engine that waits for an image, and the memory that every such VM begins with. */
@@ -144,8 +144,8 @@ async function open(
   }
 }
 
-/** Rounds until no function is compiled for the first time any more. */
-const REHEARSALS = 2
+/** Rounds until V8 has optimised the loops over an image: else it takes a millisecond for that amid the first restore. */
+const REHEARSALS = 50
 
 /** What it makes is dropped; a failure shows when the first sandbox is made. */
 async function rehearse(withEngine: Engine): Promise<void> {
@@ -160,15 +160,19 @@ async function rehearse(withEngine: Engine): Promise<void> {
     hostFunctions: [],
     seed: new Uint8Array(16)
   }
-  const image = (await createVm(withEngine, spec, 0, silent)).capture(await pristineOf(withEngine))
+  const vm = await pristineVm(withEngine)
+  pristine = vm.memory
+  const image = (await createVm(withEngine, spec, 0, silent)).capture(vm.memory)
   for (let round = 0; round < REHEARSALS; round += 1) {
-    const restored = restoreVm(withEngine, spec, 0, image, silent, await pristineVm(withEngine))
+    const restored = restoreVm(withEngine, spec, 0, image, silent, vm)
     if ('fault' in restored) return
     restored.begin('1')
     tieLooseEnds(restored)
     restored.abandon()
+    vm.reset()
   }
-  spare = await pristineVm(withEngine)
+  // The very instance: V8 sets up some of what an instance needs when it first runs.
+  if (vm.engine.memory.buffer.byteLength === vm.memory.pages * PAGE_BYTES) spare = vm
 }
 
 /** What images of this engine are told by: made when it is first needed, for most sandboxes are never captured. */
@@ -193,6 +197,8 @@ port.on('message', (message: ToWorker) => {
   switch (message.kind) {
     case 'rehearse':
       return void rehearse(message.engine).catch(() => undefined)
+    case 'practise':
+      return
     case 'create':
       return void open(message, (module) => createVm(module, message.spec, message.wallAt, hooks))
     case 'restore':

@@ -1,39 +1,48 @@
 import { createHash } from 'node:crypto'
 
-/** The unit in which memory is compared and kept. */
-export const CHUNK_BYTES = 4_096
-export const CHUNK_WORDS = CHUNK_BYTES / 4
-
 export const PAGE_BYTES = 65_536
+
+/** The unit in which a pristine memory is kept. */
+export const CHUNK_BYTES = 4_096
 export const CHUNKS_PER_PAGE = PAGE_BYTES / CHUNK_BYTES
 
 export const ZERO_PAGE = Buffer.alloc(PAGE_BYTES)
-export const ZERO_CHUNK = ZERO_PAGE.subarray(0, CHUNK_BYTES)
+const ZERO_CHUNK = ZERO_PAGE.subarray(0, CHUNK_BYTES)
 
 /**
- * The memory of a VM in which nothing has run: the engine's data, its atoms and its intrinsics, nine tenths of what a
+ * The memory of a VM in which nothing has run: the engine's data, its atoms and its intrinsics, two thirds of what a
  * small guest's memory holds. It follows from the engine's bytes alone, so an image says only where it differs.
  */
 export interface PristineMemory {
   readonly pages: number
   /** SHA-256 of what it holds and where. */
   readonly hash: Uint8Array
-  /** The words of chunk `index`; undefined for one of zeros, and for those beyond the last page. */
-  chunk(index: number): Uint32Array | undefined
+  /** The bytes of a chunk; zeros beyond the last page. */
+  chunk(index: number): Uint8Array
+  /** Overwrites all of a memory with it. */
+  writeTo(memory: ArrayBuffer): void
 }
 
 /** Keeps what is not zero in `memory`. */
 export function pristineMemory(memory: ArrayBuffer): PristineMemory {
   const bytes = Buffer.from(memory)
   const pages = bytes.length / PAGE_BYTES
-  const chunks = new Map<number, Uint32Array>()
+  const chunks = new Map<number, Uint8Array>()
   const hash = createHash('sha256').update(`${pages} pages`)
   for (let index = 0; index < pages * CHUNKS_PER_PAGE; index += 1) {
     const at = index * CHUNK_BYTES
     if (bytes.compare(ZERO_CHUNK, 0, CHUNK_BYTES, at, at + CHUNK_BYTES) === 0) continue
-    const words = new Uint32Array(memory.slice(at, at + CHUNK_BYTES))
-    chunks.set(index, words)
-    hash.update(`; ${index}:`).update(words)
+    const chunk = new Uint8Array(memory.slice(at, at + CHUNK_BYTES))
+    chunks.set(index, chunk)
+    hash.update(`; ${index}:`).update(chunk)
   }
-  return { pages, hash: hash.digest(), chunk: (index) => chunks.get(index) }
+  return {
+    pages,
+    hash: hash.digest(),
+    chunk: (index) => chunks.get(index) ?? ZERO_CHUNK,
+    writeTo(target) {
+      const written = new Uint8Array(target).fill(0)
+      for (const [index, chunk] of chunks) written.set(chunk, index * CHUNK_BYTES)
+    }
+  }
 }

@@ -11,6 +11,11 @@ export interface PristineVm {
   /** Stands still until the VM gets its guest. */
   readonly world: World
   readonly memory: PristineMemory
+  /**
+   * Makes it pristine again, for another rehearsal or for a guest. All that the engine remembers is in its memory and in
+   * the stack pointer, or no image could bring a VM back to life.
+   */
+  reset(): void
 }
 
 /** Makes one. Clock and chance stand still meanwhile: the engine writes what they say into its memory. */
@@ -18,5 +23,18 @@ export async function pristineVm(module: Engine): Promise<PristineVm> {
   const world = stillWorld()
   const vm = await QuickJS.create({ wasm: module.module as never, timezoneOffset: 0, wasi: wasiOf(world) })
   const engine = engineExportsOf(vm)
-  return { vm, engine, world, memory: pristineMemory(engine.memory.buffer) }
+  const memory = pristineMemory(engine.memory.buffer)
+  const stackPointer = engine.__stack_pointer.value
+  return {
+    vm,
+    engine,
+    world,
+    memory,
+    reset() {
+      Object.assign(world, stillWorld())
+      // Writing all of it also has the system map the pages now, and not while somebody waits for a guest.
+      memory.writeTo(engine.memory.buffer)
+      engine.__stack_pointer.value = stackPointer
+    }
+  }
 }

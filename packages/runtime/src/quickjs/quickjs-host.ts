@@ -1,6 +1,6 @@
 import { parseOptions } from '@enablement/core'
 import { z } from 'zod'
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type { RestoredSandbox, SandboxHooks, SandboxHost, SandboxSpec } from '../sandbox/sandbox-host.ts'
 import { type EngineModule, loadEngine } from './engine-module.ts'
 import { createIdleThreads } from './idle-threads.ts'

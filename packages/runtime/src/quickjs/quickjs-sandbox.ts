@@ -1,4 +1,4 @@
-import { RuntimeError } from '../failure/runtime-error.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type {
   HostSandbox,
   MemoryUsage,

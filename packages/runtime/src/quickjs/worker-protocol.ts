@@ -45,8 +45,10 @@ export interface VmSpec {
 
 /** From the host to the worker. `wallAt` is the host's wall clock at the time of sending: epoch milliseconds. */
 export type ToWorker =
-  /** Makes, captures and restores an empty VM for practice: the next restore then runs compiled code. */
+  /** Makes, captures and restores an empty VM for practice: the next restore then runs optimised code. */
   | { readonly kind: 'rehearse'; readonly engine: Engine }
+  /** Asks for nothing: the worker gets practice in reading messages. */
+  | { readonly kind: 'practise' }
   /** `engine` is left out when the worker has rehearsed with it: receiving a module takes longer than restoring. */
   | { readonly kind: 'create'; readonly engine: Engine | undefined; readonly spec: VmSpec; readonly wallAt: number }
   | {

@@ -1,7 +1,7 @@
 import { type Clock, type JsonValue, parseOptions, type Timer, type Usage, type UsageSink } from '@enablement/core'
 import { z } from 'zod'
-import { RuntimeError } from '../failure/runtime-error.ts'
 import { createMemoryMonitor, type MemoryReading } from '../monitor/memory-monitor.ts'
+import { RuntimeError } from '../runtime-error.ts'
 import type { RuntimeEvent } from '../runtime-event.ts'
 import { answerCall } from './host-calls.ts'
 import { type Run, type StopCause, startRun } from './run.ts'
