@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
-import { PGlite } from '@electric-sql/pglite'
 import { canonicalJson } from '@enablement/core'
 import { type AuditDraft, auditSchema, createAuditLog } from '@enablement/core/audit'
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { execute, migrate, rows, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { testPlatform } from '@enablement/core/testing'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { startPglite } from '@enablement/services/pglite'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 
 const AT = 1_760_000_000_000
 
@@ -18,9 +18,8 @@ const draft = (subject: number | string, tenant = 'org_42'): AuditDraft => ({
   detail: { amount: 12, reasons: ['ü', null] }
 })
 
-const pglite = new PGlite()
+const pglite = await startPglite()
 // Starting takes seconds on a busy machine; no test should pay for it.
-beforeAll(() => pglite.waitReady, 60_000)
 afterAll(() => pglite.close())
 
 const stores: readonly { name: string; open: () => Promise<SqlDatabase> }[] = [

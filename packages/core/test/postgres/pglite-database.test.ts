@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { PGlite } from '@electric-sql/pglite'
 import { type PgliteLike, type PgliteTransaction, pgliteDatabase } from '@enablement/core/postgres'
 import { execute, firstRow, rows } from '@enablement/core/sql'
+import { startPglite } from '@enablement/services/pglite'
 import { describe, expect, it } from 'vitest'
 
 /** A PGlite that answers every statement with nothing, and fails where it is told to. */
@@ -69,7 +70,7 @@ describe('PGlite', () => {
 
   it('keeps what was committed to a folder, and stays the caller’s', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'enablement-pglite-'))
-    const first = new PGlite(folder)
+    const first = await startPglite(folder)
     const db = pgliteDatabase(first)
     await db.run(() => execute('create table notes (id bigint primary key, body jsonb, at timestamptz)'))
     await db.run(() => execute("insert into notes values (1, '{\"b\": 1}', '2020-01-01T00:00:00Z')"))

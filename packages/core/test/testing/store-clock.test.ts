@@ -1,12 +1,12 @@
-import { PGlite } from '@electric-sql/pglite'
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { changes, firstRow, integerOf, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { testPlatform, virtualClock, withStoreClock } from '@enablement/core/testing'
+import { startPglite } from '@enablement/services/pglite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const sqlite = sqliteDatabase({ path: ':memory:' })
-const instance = new PGlite()
+const instance = await startPglite()
 const pglite = pgliteDatabase(instance)
 
 // Starting takes seconds on a busy machine; no test should pay for it.

@@ -1,9 +1,10 @@
-import { PGlite } from '@electric-sql/pglite'
+import type { PGlite } from '@electric-sql/pglite'
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core/testing'
 import { meteringSchema, sqlQuotaStore, sqlUsageStore } from '@enablement/metering/sql'
 import { quotaStoreConformance, usageStoreConformance } from '@enablement/metering/testing'
+import { startPglite } from '@enablement/services/pglite'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 
 let pglite: PGlite
@@ -15,7 +16,7 @@ const freshTenant = (): string => {
 }
 
 beforeAll(async () => {
-  pglite = await PGlite.create()
+  pglite = await startPglite()
   database = pgliteDatabase(pglite)
   await migrate(database, [meteringSchema])
 }, 60_000)

@@ -1,8 +1,9 @@
-import { PGlite } from '@electric-sql/pglite'
+import type { PGlite } from '@electric-sql/pglite'
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { conformanceTests } from '@enablement/core/testing'
 import { oversightStoreConformance } from '@enablement/oversight/testing'
+import { startPglite } from '@enablement/services/pglite'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { sqlSubject } from './subject.ts'
 
@@ -18,7 +19,7 @@ describe('the SQL store on PGlite', () => {
   let pglite: PGlite
   let schemas = 0
   beforeAll(async () => {
-    pglite = await PGlite.create()
+    pglite = await startPglite()
   }, 60_000)
   afterAll(() => pglite.close())
 

@@ -1,6 +1,8 @@
 import { createDecipheriv, createSecretKey, hkdfSync } from 'node:crypto'
 import type { Opener } from './opener.ts'
 
+export type { Opener } from './opener.ts'
+
 const KEY_BYTES = 32
 const TAG_BYTES = 16
 

@@ -1,7 +1,7 @@
 import { zstdCompressSync } from 'node:zlib'
 import { mebibytes, type SandboxSpec } from '@enablement/runtime'
 import { quickjsHost } from '@enablement/runtime/quickjs'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const limit = mebibytes(4)
 const spec: SandboxSpec = {
@@ -17,14 +17,13 @@ const hooks = { onCall: () => {}, onConsole: () => {}, onPressure: () => {} }
 
 describe('an image that nobody sealed', () => {
   const host = quickjsHost({ idleThreads: 0 })
-  afterAll(() => host.close())
-
-  const image = async (): Promise<Uint8Array<ArrayBuffer>> => {
+  let good: Uint8Array<ArrayBuffer>
+  beforeAll(async () => {
     const sandbox = await host.create(spec, hooks)
-    const captured = await sandbox.capture()
+    good = await sandbox.capture()
     await sandbox.close()
-    return captured
-  }
+  })
+  afterAll(() => host.close())
 
   const changed = (bytes: Uint8Array, change: (view: DataView) => void): Uint8Array<ArrayBuffer> => {
     const copy = Uint8Array.from(bytes)
@@ -93,8 +92,8 @@ describe('an image that nobody sealed', () => {
       'CHECKPOINT_CORRUPT'
     ]
   ])('and %s is refused, and no sandbox stays behind', async (_what, damage, code) => {
-    await expect(host.restore(damage(await image()), spec, hooks)).rejects.toMatchObject({ code })
-    const whole = await host.restore(await image(), spec, hooks)
+    await expect(host.restore(damage(good), spec, hooks)).rejects.toMatchObject({ code })
+    const whole = await host.restore(good, spec, hooks)
     expect(await whole.sandbox.run('1')).toEqual({ outcome: 'completed', json: '1' })
     await whole.sandbox.close()
   })
