@@ -19,6 +19,8 @@ export type CoreErrorTable = {
   readonly OVERLOADED: { readonly what: string; readonly waiting: number; readonly limit: number }
   /** The thing was closed before or during the call. */
   readonly CLOSED: { readonly what: string }
+  /** A lock was lost while it was held: its lease ran out, or someone else has it. Its holder must stop. */
+  readonly LOCK_LOST: { readonly lock: string; readonly fence: number; readonly heldMs: number }
   /** A store did not answer, or refused to. The unit or script had no effect. */
   readonly STORE_UNAVAILABLE: { readonly store: string; readonly operation: string }
   /**

@@ -1,4 +1,5 @@
 export { hashTagged, hashTagOf } from './hash-tag.ts'
+export { type RedisLockStore, redisLockStore } from './redis-lock-store.ts'
 export { defineScript, type Script } from './script.ts'
 export {
   clusterSettings,

@@ -7,6 +7,8 @@ export {
   conformanceTests
 } from './conformance.ts'
 export { type CrashingDatabase, type CrashPoint, crashPoints, SimulatedCrash, unlessCrashed } from './crash-points.ts'
+export { type CreateLockStore, type LockStoreSubject, lockStoreConformance } from './lock-store-conformance.ts'
+export { redisLockStoreOnClock } from './redis-lock-store-on-clock.ts'
 export { seededRandom } from './seeded-random.ts'
 export type { CreateSqlDatabase } from './sql-database/case.ts'
 export { sqlDatabaseConformance } from './sql-database/sql-database-conformance.ts'

@@ -1,0 +1,24 @@
+import { writeSync } from 'node:fs'
+import { openJournal } from '@enablement/core/journal'
+
+// Appends numbered payloads from 16 callers and writes down sequence and number of each one as soon as it is
+// acknowledged, until it is killed or refused; then it says with which codes.
+const [folder = '', firstText = '0', sizeText = '1'] = process.argv.slice(2)
+const journal = await openJournal({ folder, recordMaxBytes: 8_000, segmentMaxBytes: 65_536 })
+let next = Number(firstText)
+const codes = new Set<string>()
+const caller = async (): Promise<void> => {
+  while (codes.size === 0) {
+    const number = next++
+    try {
+      const sequence = await journal.append(Buffer.from(`${number}:`.padEnd(Number(sizeText), 'x')))
+      writeSync(1, `${sequence} ${number}\n`)
+    } catch (error) {
+      codes.add((error as { code: string }).code)
+    }
+  }
+}
+await Promise.all(Array.from({ length: 16 }, caller))
+writeSync(1, `${[...codes].join()}\n`)
+// Ends without closing, as a process does that gives up.
+process.exit(0)
