@@ -17,6 +17,19 @@ export type CoreErrorTable = {
   readonly NOT_JSON: { readonly path: string; readonly reason: string }
   /** A queue or a map is full. Nothing was taken in; try again when `waiting` has gone down. */
   readonly OVERLOADED: { readonly what: string; readonly waiting: number; readonly limit: number }
+  /** The breaker let nothing through: the work was not begun. Asking again before `retryAfterMs` is in vain. */
+  readonly CIRCUIT_OPEN: {
+    readonly breaker: string
+    readonly reason: 'open' | 'probing' | 'ramping' | 'forced-open'
+    readonly retryAfterMs: number
+  }
+  /**
+   * The work had not ended after `timeoutMs`; whether it had an effect is unknown. The timer itself fired `lateMs` after
+   * that, which is how long the event loop had been stalled.
+   */
+  readonly TIMED_OUT: { readonly timeoutMs: number; readonly lateMs: number }
+  /** The token bucket was empty: the work was not begun. There will be a token in `retryAfterMs`, if nobody takes it. */
+  readonly THROTTLED: { readonly retryAfterMs: number }
   /** The thing was closed before or during the call. */
   readonly CLOSED: { readonly what: string }
   /** A lock was lost while it was held: its lease ran out, or someone else has it. Its holder must stop. */
