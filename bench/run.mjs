@@ -23,7 +23,12 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
-if (!fs.existsSync(path.join(here, 'node_modules', '.package-lock.json'))) {
+const peers = JSON.parse(fs.readFileSync(path.join(here, 'package.json'), 'utf8')).dependencies
+const isInstalled = ([name, version]) => {
+  const manifest = path.join(here, 'node_modules', name, 'package.json')
+  return fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest, 'utf8')).version === version
+}
+if (!Object.entries(peers).every(isInstalled)) {
   console.error('installing the peers into bench/node_modules')
   const npm = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--loglevel=error'], {
     cwd: here,
