@@ -37,7 +37,12 @@ function project(
   }
 }
 
-const unit = { include: ['packages/*/test/**/*.test.ts'], exclude: ['**/*.int.test.ts'] }
+/** Time limits are for tests that hang: a busy machine may take its time. */
+const unit = {
+  include: ['packages/*/test/**/*.test.ts'],
+  exclude: ['**/*.int.test.ts'],
+  testTimeout: 30_000
+}
 
 /** Against real servers, which the set-up starts, or finds through REDIS_URL, REDIS_CLUSTER_URLS and POSTGRES_URL. */
 const services = {
