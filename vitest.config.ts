@@ -31,6 +31,8 @@ function project(
     },
     test: {
       name: target === 'sources' ? name : `${name}-dist`,
+      // For tests that start programs of their own, which must load the same.
+      env: { TARGET: target },
       server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
       ...test
     }

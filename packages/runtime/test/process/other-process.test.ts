@@ -4,12 +4,11 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import { embeddedInVite } from '@enablement/build/vite'
+import { bundleProgram } from '@enablement/build/program'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { createRuntime, mebibytes } from '@enablement/runtime'
 import { quickjsHost } from '@enablement/runtime/quickjs'
 import { sqlCheckpointStore, sqlIncidentStore } from '@enablement/runtime/sql'
-import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fakeApprovalGate } from '../fakes/fake-approval-gate.ts'
 import { sealingKey } from '../fakes/runtime-kit.ts'
@@ -22,31 +21,8 @@ describe('a process that is killed', () => {
   beforeAll(async () => {
     folder = await mkdtemp(path.join(os.tmpdir(), 'runtime-process-'))
     bundle = path.join(folder, 'agent-process.mjs')
-    const worker = embeddedInVite()
-    await build({
-      entryPoints: [path.join(import.meta.dirname, 'agent-process.ts')],
-      outfile: bundle,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node22',
-      logLevel: 'error',
-      conditions: process.env['TARGET'] === 'dist' ? [] : ['@enablement/source'],
-      plugins: [
-        {
-          name: 'worker-text',
-          setup(esbuild) {
-            esbuild.onResolve({ filter: /\?worker-text$/ }, (found) => {
-              const id = worker.resolveId(found.path, found.importer)
-              return id === undefined ? undefined : { path: id, namespace: 'worker-text' }
-            })
-            esbuild.onLoad({ filter: /.*/, namespace: 'worker-text' }, async (found) => ({
-              contents: (await worker.load(found.path)) ?? ''
-            }))
-          }
-        }
-      ]
-    })
+    const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
+    await bundleProgram(path.join(import.meta.dirname, 'agent-process.ts'), bundle, conditions)
   })
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL')
