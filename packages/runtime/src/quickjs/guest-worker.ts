@@ -1,4 +1,4 @@
-import { parentPort } from 'node:worker_threads'
+import { MessageChannel, parentPort } from 'node:worker_threads'
 import type { RunEnd } from '../sandbox/sandbox-host.ts'
 import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
 import { PAGE_BYTES, type PristineMemory } from './pristine-memory.ts'
@@ -31,8 +31,10 @@ const LOOSE_JOBS_MAX = 1_000
 const LOOSE_MS = 50
 
 if (parentPort === null) throw new Error('guest-worker runs in a worker thread')
-const port = parentPort
+const host = parentPort
 
+/** Whom the guest's thread talks to: the host, or in a rehearsal nobody. */
+let listener: Pick<typeof host, 'postMessage'> = host
 let engine: Engine | undefined
 /** A VM of that engine that waits for an image, and the memory that every such VM begins with. */
 let spare: PristineVm | undefined
@@ -42,7 +44,7 @@ let words: Int32Array | undefined
 let running = false
 let consoleLines = 0
 
-const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer)
+const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void => listener.postMessage(message, transfer)
 
 const hooks: VmHooks = {
   onCall: (call) => post({ kind: 'call', call }),
@@ -144,13 +146,24 @@ async function open(
   }
 }
 
+function restore(message: ToWorker & { readonly kind: 'restore' }): Promise<void> {
+  return open(message, async (module) => {
+    const vm = spare ?? (await pristineVm(module))
+    spare = undefined
+    pristine = vm.memory
+    return restoreVm(module, message.spec, message.wallAt, message.image, hooks, vm)
+  })
+}
+
 /** Rounds until V8 has optimised the loops over an image: else it takes a millisecond for that amid the first restore. */
 const REHEARSALS = 50
 
-/** What it makes is dropped; a failure shows when the first sandbox is made. */
+/**
+ * Restores an empty guest and runs it, by the very functions that will do it in earnest: compiling one of them then would
+ * take as long as the rest of a restore. A failure shows when the first sandbox is made.
+ */
 async function rehearse(withEngine: Engine): Promise<void> {
   engine = withEngine
-  const silent: VmHooks = { onCall: () => undefined, onConsole: () => undefined, onPressure: () => undefined }
   const spec: VmSpec = {
     words: new SharedArrayBuffer(WORD_COUNT * 4),
     sandboxId: 'rehearsal',
@@ -161,15 +174,23 @@ async function rehearse(withEngine: Engine): Promise<void> {
     seed: new Uint8Array(16)
   }
   const vm = await pristineVm(withEngine)
-  pristine = vm.memory
-  const image = (await createVm(withEngine, spec, 0, silent)).capture(vm.memory)
-  for (let round = 0; round < REHEARSALS; round += 1) {
-    const restored = restoreVm(withEngine, spec, 0, image, silent, vm)
-    if ('fault' in restored) return
-    restored.begin('1')
-    tieLooseEnds(restored)
-    restored.abandon()
-    vm.reset()
+  const image = (await createVm(withEngine, spec, 0, hooks)).capture(vm.memory)
+  // V8 makes both VMs before the next message is read. Should it ever not, the thread may have been taken meanwhile.
+  if (words !== undefined) return
+  const nobody = new MessageChannel()
+  listener = nobody.port1
+  try {
+    for (let round = 0; round < REHEARSALS; round += 1) {
+      spare = vm
+      await restore({ kind: 'restore', engine: undefined, spec, wallAt: 0, image })
+      handle({ kind: 'run', code: '1', wallAt: 0 })
+      vm.reset()
+    }
+  } finally {
+    listener = host
+    nobody.port1.close()
+    guest = undefined
+    words = undefined
   }
   // The very instance: V8 sets up some of what an instance needs when it first runs.
   if (vm.engine.memory.buffer.byteLength === vm.memory.pages * PAGE_BYTES) spare = vm
@@ -193,7 +214,7 @@ async function capture(): Promise<void> {
   }
 }
 
-port.on('message', (message: ToWorker) => {
+function handle(message: ToWorker): void {
   switch (message.kind) {
     case 'rehearse':
       return void rehearse(message.engine).catch(() => undefined)
@@ -202,12 +223,7 @@ port.on('message', (message: ToWorker) => {
     case 'create':
       return void open(message, (module) => createVm(module, message.spec, message.wallAt, hooks))
     case 'restore':
-      return void open(message, async (module) => {
-        const vm = spare ?? (await pristineVm(module))
-        spare = undefined
-        pristine = vm.memory
-        return restoreVm(module, message.spec, message.wallAt, message.image, hooks, vm)
-      })
+      return void restore(message)
     case 'run':
       return inVm((vm) => {
         start(vm, message.wallAt)
@@ -234,6 +250,8 @@ port.on('message', (message: ToWorker) => {
     case 'capture':
       return void capture()
     case 'close':
-      return port.close()
+      return host.close()
   }
-})
+}
+
+host.on('message', handle)
