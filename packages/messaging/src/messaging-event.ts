@@ -51,13 +51,3 @@ export type MessagingEvent =
 
 /** Takes events. What it throws is dropped: telling of a step must not undo it. */
 export type Observe = (event: MessagingEvent) => void
-
-export function quietly(observe: Observe | undefined): Observe {
-  return (event) => {
-    try {
-      observe?.(event)
-    } catch {
-      // Nobody is left to tell.
-    }
-  }
-}

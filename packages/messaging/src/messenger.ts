@@ -1,4 +1,4 @@
-import { type Platform, parseOptions, systemPlatform } from '@enablement/core'
+import { type Platform, parseOptions, reporter, systemPlatform } from '@enablement/core'
 import type { Duty } from '@enablement/core/schedule'
 import { z } from 'zod'
 import { createDispatch, directoryUnavailable, type Sent } from './delivery/dispatch.ts'
@@ -11,7 +11,7 @@ import { findNameFault } from './identity/address.ts'
 import { type Identity, identityKeys } from './identity/identity.ts'
 import type { Trust } from './identity/trust.ts'
 import { MessagingError } from './messaging-error.ts'
-import { type Observe, quietly } from './messaging-event.ts'
+import type { MessagingEvent, Observe } from './messaging-event.ts'
 import type { PrekeyDirectory } from './prekey/prekey-directory.ts'
 import { preparePrekeys } from './prekey/prekey-stock.ts'
 import { createPeerSessions } from './session/peer-sessions.ts'
@@ -120,7 +120,7 @@ export async function createMessenger(options: MessengerOptions): Promise<Messen
   const parsed = parseOptions(optionsSchema, 'createMessenger', options)
   const { address, identity, store, directory, transport, trust, observe, platform = systemPlatform } = parsed
   const { clock } = platform
-  const notify = quietly(observe)
+  const notify = reporter<MessagingEvent>(observe)
   const keys = identityKeys(identity)
   const ends = { address, identity: identity.publicIdentity }
   const waiting = await store.countWaiting(address)

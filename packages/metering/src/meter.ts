@@ -1,4 +1,4 @@
-import { type Platform, parseOptions, systemPlatform, type Usage, type UsageSink } from '@enablement/core'
+import { type Platform, parseOptions, reporter, systemPlatform, type Usage, type UsageSink } from '@enablement/core'
 import { z } from 'zod'
 import type { DedupVerdict } from './dedup/dedup.ts'
 import { type CheckedUsage, parseUsageEvent } from './event/parse-usage-event.ts'
@@ -7,7 +7,7 @@ import type { BatchOutcome, RecordOutcome } from './event/record-outcome.ts'
 import type { UsageEvent } from './event/usage-event.ts'
 import { identifierSchema, usedAtSchema } from './event/usage-event-schema.ts'
 import { MeteringError, storeFailure } from './metering-error.ts'
-import { type MeteringObserver, notify } from './metering-event.ts'
+import type { MeteringObserver } from './metering-event.ts'
 import { METRICS_MAX, type TotalsQuery, type UsageTotal } from './usage/totals.ts'
 import { ENTRIES_MAX, type UsageEntry, type UsageStore } from './usage/usage-store.ts'
 
@@ -72,6 +72,7 @@ export interface Meter extends UsageSink {
 /** A meter over a usage store. Throws `INVALID_OPTIONS`. */
 export function createMeter(options: MeterOptions): Meter {
   const { store, observe, platform = systemPlatform } = parseOptions(optionsSchema, 'createMeter', options)
+  const report = reporter(observe)
 
   const entryOf = (usage: CheckedUsage): UsageEntry => ({
     ...usage,
@@ -82,17 +83,17 @@ export function createMeter(options: MeterOptions): Meter {
   const settle = (entry: UsageEntry, verdict: DedupVerdict): RecordOutcome => {
     const { tenant, subscription, transactionId, metric, quantity } = entry
     if (verdict.outcome === 'new') {
-      notify(observe, { type: 'usage.recorded', tenant, subscription, metric, quantity })
+      report({ type: 'usage.recorded', tenant, subscription, metric, quantity })
       return { outcome: 'recorded' }
     }
     const { outcome, firstReceivedAt } = verdict
     const type = outcome === 'duplicate' ? 'usage.duplicated' : 'usage.conflicted'
-    notify(observe, { type, tenant, subscription, transactionId, firstReceivedAt })
+    report({ type, tenant, subscription, transactionId, firstReceivedAt })
     return { outcome, firstReceivedAt }
   }
 
   const reject = (rejected: RecordOutcome & { readonly outcome: 'rejected' }): RecordOutcome => {
-    notify(observe, { type: 'usage.rejected', paths: rejected.issues.map(({ path }) => path) })
+    report({ type: 'usage.rejected', paths: rejected.issues.map(({ path }) => path) })
     return rejected
   }
 
@@ -103,7 +104,7 @@ export function createMeter(options: MeterOptions): Meter {
   ): MeteringError<'STORE_FAILED'> => {
     const failure = storeFailure(operation, error, signal)
     if (failure === undefined) throw error
-    notify(observe, { type: 'usage.store-failed', error: failure })
+    report({ type: 'usage.store-failed', error: failure })
     return failure
   }
 

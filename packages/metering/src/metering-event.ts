@@ -55,18 +55,8 @@ export type MeteringEvent =
       readonly error: MeteringError<'STORE_FAILED'>
     }
 
-/** Is told what happens, after it happened. */
-export type MeteringObserver = (event: MeteringEvent) => void
-
 /**
- * Tells the observer, if there is one. What it throws goes nowhere: the usage is already recorded, and an error would
+ * Is told what happens, after it happened. What it throws goes nowhere: the usage is recorded by then, and an error would
  * say that it is not.
  */
-export function notify(observe: MeteringObserver | undefined, event: MeteringEvent): void {
-  if (observe === undefined) return
-  try {
-    observe(event)
-  } catch {
-    // The observer's own failure, see above.
-  }
-}
+export type MeteringObserver = (event: MeteringEvent) => void

@@ -4,6 +4,7 @@ import {
   type JsonValue,
   type Platform,
   parseOptions,
+  reporter,
   systemPlatform,
   type Verdict
 } from '@enablement/core'
@@ -167,13 +168,7 @@ export function createOversight(options: OversightOptions): Oversight {
     deliveryAttemptMs = DELIVERY_ATTEMPT_MS
   } = parseOptions(optionsSchema, 'createOversight', options)
   const known = new Map(actions.map((action) => [action.name, action]))
-  const emit = (event: OversightEvent): void => {
-    try {
-      observe?.(event)
-    } catch {
-      // Promised in the options: there is nowhere to report that reporting failed.
-    }
-  }
+  const emit = reporter(observe)
   const nextId = createIdSource(platform)
   const wakeUps = createWakeUps()
   const transitions = createTransitions({ store, wakeUps, emit })

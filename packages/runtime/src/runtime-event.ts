@@ -54,14 +54,3 @@ export type RuntimeEvent =
   | (IncidentRef & { readonly type: 'ownership.unrenewed'; readonly error: unknown })
   /** The sink did not take a run's usage. It is handed over here, so that nothing is lost: report it again. */
   | { readonly type: 'usage.unreported'; readonly usage: Usage; readonly error: unknown }
-
-/** What an observer throws is dropped: a report must not stop the work. */
-export function quietly(observe: ((event: RuntimeEvent) => void) | undefined): (event: RuntimeEvent) => void {
-  return (event) => {
-    try {
-      observe?.(event)
-    } catch {
-      // See above.
-    }
-  }
-}

@@ -3,6 +3,7 @@ import {
   createIdSource,
   type Platform,
   parseOptions,
+  reporter,
   systemPlatform,
   type UsageSink
 } from '@enablement/core'
@@ -16,7 +17,7 @@ import type { IncidentStore } from './incident/incident-store.ts'
 import { end, exhaust, type IncidentDeps } from './incident/memory-exhaustion.ts'
 import { OWNERSHIP_MS, type RecoveryOutcome, type Resumption, recoverIncident } from './incident/recovery.ts'
 import { RuntimeError } from './runtime-error.ts'
-import { quietly, type RuntimeEvent } from './runtime-event.ts'
+import type { RuntimeEvent } from './runtime-event.ts'
 import { type LiveSandboxDeps, liveSandbox, type Ownership, type SandboxIdentity } from './sandbox/live-sandbox.ts'
 import { MEMORY_LIMIT_MAX_BYTES, MEMORY_LIMIT_MIN_BYTES } from './sandbox/memory-size.ts'
 import type { HostFunctions, Sandbox } from './sandbox/sandbox.ts'
@@ -158,7 +159,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   const { host, approvals, checkpoints, incidents, usage, requestedLimit, platform = systemPlatform } = checked
   const { incidentTtlMs = INCIDENT_TTL_MS, hostFunctions: commonFunctions = {} } = checked
   const { clock, random } = platform
-  const observe = quietly(checked.observe)
+  const observe = reporter(checked.observe)
   const nextId = createIdSource(platform)
   // Derived once; a copy, for the caller may wipe the key at once.
   const sealing: Promise<CheckpointSealer> = createCheckpointSealer(checked.sealingKey)

@@ -1,9 +1,9 @@
-import { hours, type Platform, parseOptions, systemPlatform } from '@enablement/core'
+import { hours, type Platform, parseOptions, reporter, systemPlatform } from '@enablement/core'
 import { z } from 'zod'
 import { isIdentifier } from '../event/identifier.ts'
 import { identifierSchema } from '../event/usage-event-schema.ts'
 import { type MeteringError, storeFailure } from '../metering-error.ts'
-import { type MeteringObserver, notify } from '../metering-event.ts'
+import type { MeteringObserver } from '../metering-event.ts'
 import { checkAmount } from './amount.ts'
 import { type Limit, limitSchema } from './limit.ts'
 import type { QuotaAnswer, QuotaStore } from './quota-store.ts'
@@ -131,6 +131,7 @@ export function createQuotas(options: QuotasOptions): Quotas {
     observe,
     platform = systemPlatform
   } = parseOptions(optionsSchema, 'createQuotas', options)
+  const report = reporter(observe)
   const byName = new Map(limits.map((limit) => [limit.name, limit]))
   const allowed = onStoreFailure === 'allow'
 
@@ -159,21 +160,21 @@ export function createQuotas(options: QuotasOptions): Quotas {
           } catch (error) {
             const failure = storeFailure('consume from a quota', error, signal)
             if (failure === undefined) throw error
-            notify(observe, { type: 'quota.unavailable', tenant, limit, amount, allowed, error: failure })
+            report({ type: 'quota.unavailable', tenant, limit, amount, allowed, error: failure })
             return { outcome: 'unavailable', allowed, error: failure }
           }
           if (answer.outcome === 'conflict') {
-            notify(observe, { type: 'quota.conflicted', tenant, limit, amount, firstAmount: answer.firstAmount })
+            report({ type: 'quota.conflicted', tenant, limit, amount, firstAmount: answer.firstAmount })
             return { ...answer, requested: amount }
           }
           const { remaining } = answer
           const elapsedMs = platform.clock.monotonic() - startedAt
           if (answer.outcome === 'consumed') {
             const { replayed } = answer
-            notify(observe, { type: 'quota.consumed', tenant, limit, amount, remaining, replayed, elapsedMs })
+            report({ type: 'quota.consumed', tenant, limit, amount, remaining, replayed, elapsedMs })
             return answer
           }
-          notify(observe, { type: 'quota.refused', tenant, limit, amount, remaining, elapsedMs })
+          report({ type: 'quota.refused', tenant, limit, amount, remaining, elapsedMs })
           // Waiting does not help when the whole quantity is less than what was asked for.
           const retryAt = amount <= quantity ? answer.resetsAt : null
           return { outcome: 'refused', level, limit, requested: amount, remaining, retryAt }
