@@ -13,6 +13,16 @@ const closingLine: Reporter = {
 
 type Target = 'sources' | 'dist'
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** What the number of runs, rounds and callers of a test that only repeats itself is multiplied by. */
+    scale: number
+  }
+}
+
+/** On the sources each test counts; the built output shows that it is whole; `npm run soak` has the time. */
+const scaleOf = (target: Target): number => (process.env['SOAK'] === '1' ? 100 : target === 'sources' ? 1 : 0.2)
+
 /** A project's tests on the sources, or on the built packages as Node itself loads them for users. */
 function project(
   name: string,
@@ -33,6 +43,7 @@ function project(
       name: target === 'sources' ? name : `${name}-dist`,
       // For tests that start programs of their own, which must load the same.
       env: { TARGET: target },
+      provide: { scale: scaleOf(target) },
       server: { deps: { external: [/packages\/[^/]+\/dist\//] } },
       ...test
     }

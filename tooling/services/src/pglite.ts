@@ -13,6 +13,19 @@ const manifest = new URL('../package.json', import.meta.resolve('@electric-sql/p
 const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { readonly version: string }
 const image = path.join(toolchain, `pglite-${version}.tar`)
 
+let shared: Promise<PGlite> | undefined
+
+/**
+ * The one instance of this thread, in memory, emptied. For tests that need no instance of their own: a test worker runs
+ * one file after the other, and each start costs as much as some hundred statements. It ends with the thread.
+ */
+export async function emptyPglite(): Promise<PGlite> {
+  shared ??= startPglite()
+  const pglite = await shared
+  await pglite.exec('reset all; drop schema public cascade; create schema public')
+  return pglite
+}
+
 /** A fresh instance, in memory unless a folder is named. */
 export async function startPglite(folder?: string): Promise<PGlite> {
   if (!existsSync(image)) {

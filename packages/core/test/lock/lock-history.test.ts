@@ -2,10 +2,10 @@ import { sleep } from '@enablement/core'
 import { createLock, type LockStore, memoryLockStore } from '@enablement/core/lock'
 import { seededRandom, virtualClock } from '@enablement/core/testing'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect } from 'vitest'
+import { describe, expect, inject } from 'vitest'
 import { type SimulatedMachine, simulatedMachine } from './simulated-machine.ts'
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 
 const MACHINES = 3
 const TTL_MS = 1_000
@@ -143,7 +143,7 @@ function plans(kinds: readonly Fault['kind'][], ms: fc.Arbitrary<number> = lengt
 }
 
 /** A plan that fails is short enough to read, and playing it again and again to shorten it takes minutes. */
-const runs = { numRuns: 15 * scale, endOnFailure: true }
+const runs = { numRuns: Math.ceil(10 * scale), endOnFailure: true }
 
 /** What holds whatever happens: fences only grow, and the resource never goes back to an earlier holder. */
 function expectFenced({ granted, writes }: History): void {

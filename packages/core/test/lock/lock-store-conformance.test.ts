@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
 import type { Clock } from '@enablement/core'
 import { type LockStore, lockSchema, memoryLockStore, sqlLockStore } from '@enablement/core/lock'
 import { pgliteDatabase } from '@enablement/core/postgres'
@@ -15,7 +14,8 @@ import {
   virtualClock,
   withStoreClock
 } from '@enablement/core/testing'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { emptyPglite } from '@enablement/services/pglite'
+import { afterAll, describe, expect, it } from 'vitest'
 import { brokenLockStores, soundLockStore } from './broken-lock-stores.ts'
 
 const exam = (create: CreateLockStore) => conformanceTests(lockStoreConformance, { create, supports: {} })
@@ -55,12 +55,8 @@ describe('the lock store on SQLite', () => {
 })
 
 describe('the lock store on PGlite', () => {
-  const pglite = new PGlite()
-  // Starting takes seconds on a busy machine; no test should pay for it.
-  beforeAll(() => pglite.waitReady, 60_000)
-  afterAll(() => pglite.close())
   const create: CreateLockStore = async () => {
-    await pglite.exec('drop schema public cascade; create schema public')
+    const pglite = await emptyPglite()
     const clock = virtualClock()
     const db = withStoreClock(pgliteDatabase(pglite), clock)
     await migrate(db, [lockSchema])

@@ -9,7 +9,7 @@ import {
 } from '@enablement/core/lock'
 import { postgresDatabase } from '@enablement/core/postgres'
 import { clusterSettings, createScriptRunner, hashTagged, redisSettings } from '@enablement/core/redis'
-import { execute, integerOf, migrate, rows } from '@enablement/core/sql'
+import { execute, integerOf, migrate, rows, type SqlDatabase } from '@enablement/core/sql'
 import {
   type CreateLockStore,
   conformanceTests,
@@ -24,7 +24,7 @@ import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { testSchemas } from '../postgres/test-schemas.ts'
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 const run = `${process.pid}-${process.hrtime.bigint()}`
 let names = 0
 const freshName = (): string => {
@@ -104,7 +104,7 @@ describe.each([
   }
   for (const { name, run } of conformanceTests(lockStoreConformance, { create, supports: {} })) it(name, run)
 
-  test.prop([steps], { numRuns: 100 * scale })(
+  test.prop([steps], { numRuns: Math.ceil(30 * scale) })(
     'answers as the model does',
     (history) => expectLikeModel((clock) => redisLockStoreOnClock(client, clock), history),
     600_000
@@ -176,14 +176,17 @@ describe('the lock store on Postgres', () => {
   const schemas = testSchemas()
   afterAll(() => schemas.drop())
 
+  let server: SqlDatabase
+  beforeAll(async () => {
+    server = postgresDatabase(await schemas.pool({ max: 9 }))
+    await migrate(server, [lockSchema])
+  })
+
   const create: CreateLockStore = async () => {
     const clock = virtualClock()
-    const pool = await schemas.pool({ max: 9 })
-    const db = withStoreClock(postgresDatabase(pool), clock)
-    await migrate(db, [lockSchema])
-    const store = sqlLockStore({ db })
+    const store = sqlLockStore({ db: withStoreClock(server, clock) })
     // A pool gives each unit under way a connection of its own.
-    return { store, clock, name: 'lock', another: async () => store, [Symbol.asyncDispose]: () => pool.end() }
+    return { store, clock, name: freshName(), another: async () => store, [Symbol.asyncDispose]: async () => {} }
   }
   for (const { name, run } of conformanceTests(lockStoreConformance, { create, supports: {} })) it(name, run)
 
@@ -196,7 +199,7 @@ describe('the lock store on Postgres', () => {
       store = sqlLockStore({ db })
     })
 
-    test.prop([steps], { numRuns: 60 * scale })(
+    test.prop([steps], { numRuns: Math.ceil(20 * scale) })(
       'answers as the model does',
       (history) =>
         expectLikeModel((current) => {

@@ -1,7 +1,7 @@
 import { type BreakerPermit, type BreakerWindow, createCircuitBreaker } from '@enablement/core'
 import { testPlatform } from '@enablement/core/testing'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect } from 'vitest'
+import { describe, expect, inject } from 'vitest'
 
 const BREAK_MS = 100
 const BREAK_MAX_MS = 400
@@ -145,7 +145,9 @@ const step = fc.oneof(
 )
 
 describe('circuit breaker against a reference over lists', () => {
-  test.prop([fc.constantFrom(...windows), fc.array(step, { maxLength: 120, size: 'max' })], { numRuns: 600 })(
+  test.prop([fc.constantFrom(...windows), fc.array(step, { maxLength: 120, size: 'max' })], {
+    numRuns: Math.ceil(300 * inject('scale'))
+  })(
     'lets the same calls through and stands the same after every step',
     (window, steps) => {
       const reference = new ReferenceBreaker(window)
@@ -207,6 +209,7 @@ describe('circuit breaker against a reference over lists', () => {
           expect(breaker.stats().window.failures).toBe(recent.filter((call) => call.failed).length)
         }
       }
-    }
+    },
+    600_000
   )
 })

@@ -2,19 +2,12 @@ import { pgliteDatabase } from '@enablement/core/postgres'
 import { changes, firstRow, integerOf, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { testPlatform, virtualClock, withStoreClock } from '@enablement/core/testing'
-import { startPglite } from '@enablement/services/pglite'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { emptyPglite } from '@enablement/services/pglite'
+import { afterAll, describe, expect, it } from 'vitest'
 
 const sqlite = sqliteDatabase({ path: ':memory:' })
-const instance = await startPglite()
-const pglite = pgliteDatabase(instance)
-
-// Starting takes seconds on a busy machine; no test should pay for it.
-beforeAll(() => instance.waitReady, 60_000)
-afterAll(async () => {
-  await sqlite.close()
-  await instance.close()
-})
+const pglite = pgliteDatabase(await emptyPglite())
+afterAll(() => sqlite.close())
 
 describe.each([
   ['sqlite', sqlite],

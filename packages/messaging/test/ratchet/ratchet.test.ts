@@ -19,11 +19,12 @@ import {
   wipeReplaced
 } from '@enablement/messaging/ratchet'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import { bytesOf, textOf } from '../support/town.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 const context = bytesOf('context')
+const scale = inject('scale')
 
 /** One end, which commits what opens and what is sealed. */
 class End {
@@ -67,7 +68,7 @@ const parse = (message: Uint8Array): RatchetMessage => {
 }
 
 describe('the double ratchet', () => {
-  test.prop([fc.oneof(fc.integer({ min: 1, max: 60 }), fc.constant(1_000))], { numRuns: 8 })(
+  test.prop([fc.integer({ min: 1, max: 60 })], { numRuns: Math.ceil(8 * scale), examples: [[1_000]] })(
     'changes root key and ratchet key with every DH step and repeats no message key, over 1 to 1,000 alternating messages',
     async (count) => {
       const { alice, bob } = await pair()
@@ -89,7 +90,8 @@ describe('the double ratchet', () => {
         expect(await to.open(Buffer.concat([output.head, output.ciphertext]))).toBe(String(at))
       }
       expect([keys.root.size, keys.ratchet.size, keys.message.size]).toEqual([count, count, count])
-    }
+    },
+    600_000
   )
 
   test.prop(
@@ -101,34 +103,38 @@ describe('the double ratchet', () => {
       fc.infiniteStream(fc.nat()),
       fc.boolean()
     ],
-    { numRuns: 60 }
-  )('opens each message once, whatever is lost, repeated and reordered', async (schedule, choices, restart) => {
-    const { alice, bob } = await pair()
-    expect(await alice.open(await bob.seal('second'))).toBe('second')
-    const underWay: { to: End; message: Uint8Array; text: string }[] = []
-    const opened = new Map<string, number>()
-    const deliver = async (): Promise<void> => {
-      const [chosen] = underWay.splice((choices.next().value ?? 0) % underWay.length, 1)
-      if (chosen === undefined) return
-      const answer = await chosen.to.open(chosen.message)
-      if (answer === chosen.text) opened.set(answer, (opened.get(answer) ?? 0) + 1)
-      else expect(answer).toBe('already-processed')
-      if (restart) chosen.to.state = await decodeRatchet(await encodeRatchet(chosen.to.state, crypto), crypto)
-    }
-    let expected = 0
-    for (const [at, { fromAlice, copies }] of schedule.entries()) {
-      const text = `message ${at}`
-      const message = await (fromAlice ? alice : bob).seal(text)
-      if (copies > 0) expected += 1
-      for (let copy = 0; copy < copies; copy += 1) underWay.push({ to: fromAlice ? bob : alice, message, text })
-      if ((choices.next().value ?? 0) % 3 === 0 && underWay.length > 0) await deliver()
-    }
-    while (underWay.length > 0) await deliver()
-    for (const times of opened.values()) expect(times).toBe(1)
-    // More than five changes of ratchet key may overtake a message, which is then given up; never more than that.
-    const turns = schedule.filter(({ fromAlice }, at) => fromAlice !== schedule[at - 1]?.fromAlice).length
-    if (turns <= RECEIVING_CHAINS_MAX) expect(opened.size).toBe(expected)
-  })
+    { numRuns: Math.ceil(60 * scale) }
+  )(
+    'opens each message once, whatever is lost, repeated and reordered',
+    async (schedule, choices, restart) => {
+      const { alice, bob } = await pair()
+      expect(await alice.open(await bob.seal('second'))).toBe('second')
+      const underWay: { to: End; message: Uint8Array; text: string }[] = []
+      const opened = new Map<string, number>()
+      const deliver = async (): Promise<void> => {
+        const [chosen] = underWay.splice((choices.next().value ?? 0) % underWay.length, 1)
+        if (chosen === undefined) return
+        const answer = await chosen.to.open(chosen.message)
+        if (answer === chosen.text) opened.set(answer, (opened.get(answer) ?? 0) + 1)
+        else expect(answer).toBe('already-processed')
+        if (restart) chosen.to.state = await decodeRatchet(await encodeRatchet(chosen.to.state, crypto), crypto)
+      }
+      let expected = 0
+      for (const [at, { fromAlice, copies }] of schedule.entries()) {
+        const text = `message ${at}`
+        const message = await (fromAlice ? alice : bob).seal(text)
+        if (copies > 0) expected += 1
+        for (let copy = 0; copy < copies; copy += 1) underWay.push({ to: fromAlice ? bob : alice, message, text })
+        if ((choices.next().value ?? 0) % 3 === 0 && underWay.length > 0) await deliver()
+      }
+      while (underWay.length > 0) await deliver()
+      for (const times of opened.values()) expect(times).toBe(1)
+      // More than five changes of ratchet key may overtake a message, which is then given up; never more than that.
+      const turns = schedule.filter(({ fromAlice }, at) => fromAlice !== schedule[at - 1]?.fromAlice).length
+      if (turns <= RECEIVING_CHAINS_MAX) expect(opened.size).toBe(expected)
+    },
+    600_000
+  )
 
   it('gives no state for a message with any byte changed, and opens the genuine one afterwards', async () => {
     const { alice, bob } = await pair()
@@ -318,7 +324,7 @@ describe('a ratchet record', () => {
     }
   })
 
-  test.prop([fc.uint8Array({ maxLength: 400 })], { numRuns: 300 })(
+  test.prop([fc.uint8Array({ maxLength: 400 })], { numRuns: Math.ceil(300 * scale) })(
     'of random bytes is refused with the typed error',
     async (bytes) => {
       await expect(decodeRatchet(bytes, crypto)).rejects.toMatchObject({ code: 'RECORD_DAMAGED' })

@@ -8,7 +8,7 @@ import {
 import { cryptoProvider as noble } from '@enablement/messaging/crypto/noble'
 import { cryptoProvider as node } from '@enablement/messaging/crypto/node'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import { acquainted, bytesOf, quiet, sessionOf, town } from '../support/town.ts'
 
 /** A directory that hands out what `change` makes of every bundle. */
@@ -321,34 +321,38 @@ describe('two sessions opened at once', () => {
   })
 
   test.prop([fc.array(fc.record({ fromAlice: fc.boolean(), cross: fc.boolean() }), { maxLength: 12 })], {
-    numRuns: 40
-  })('open every message and end as one, whichever cross', async (script) => {
-    const place = town()
-    const [alice, bob] = [await place.settle('alice#1'), await place.settle('bob#1')]
-    const { office } = place
-    const expected = { alice: 0, bob: 0 }
-    const send = async (fromAlice: boolean): Promise<void> => {
-      const [from, to] = fromAlice ? [alice, 'bob#1'] : [bob, 'alice#1']
-      expected[fromAlice ? 'bob' : 'alice'] += 1
-      await from.messenger.send(to, bytesOf(`${fromAlice ? 'a' : 'b'}${expected.alice + expected.bob}`))
-    }
-    // Both write before either reads.
-    office.open = false
-    await send(true)
-    await send(false)
-    for (const { fromAlice, cross } of script) {
-      office.open = !cross
-      await send(fromAlice)
-    }
-    office.open = true
-    await alice.messenger.flush()
-    await bob.messenger.flush()
-    for (let turn = 0; turn < 4; turn += 1) await send(turn % 2 === 0)
-    await quiet(place)
-    expect([alice.heard.length, bob.heard.length]).toEqual([expected.alice, expected.bob])
-    const tags = [office.sent.at(-1), office.sent.at(-2)].map((delivery) =>
-      Buffer.from((delivery as Delivery).envelope.slice(3, 19)).toString('hex')
-    )
-    expect(tags[0]).toBe(tags[1])
-  })
+    numRuns: Math.ceil(20 * inject('scale'))
+  })(
+    'open every message and end as one, whichever cross',
+    async (script) => {
+      const place = town()
+      const [alice, bob] = [await place.settle('alice#1'), await place.settle('bob#1')]
+      const { office } = place
+      const expected = { alice: 0, bob: 0 }
+      const send = async (fromAlice: boolean): Promise<void> => {
+        const [from, to] = fromAlice ? [alice, 'bob#1'] : [bob, 'alice#1']
+        expected[fromAlice ? 'bob' : 'alice'] += 1
+        await from.messenger.send(to, bytesOf(`${fromAlice ? 'a' : 'b'}${expected.alice + expected.bob}`))
+      }
+      // Both write before either reads.
+      office.open = false
+      await send(true)
+      await send(false)
+      for (const { fromAlice, cross } of script) {
+        office.open = !cross
+        await send(fromAlice)
+      }
+      office.open = true
+      await alice.messenger.flush()
+      await bob.messenger.flush()
+      for (let turn = 0; turn < 4; turn += 1) await send(turn % 2 === 0)
+      await quiet(place)
+      expect([alice.heard.length, bob.heard.length]).toEqual([expected.alice, expected.bob])
+      const tags = [office.sent.at(-1), office.sent.at(-2)].map((delivery) =>
+        Buffer.from((delivery as Delivery).envelope.slice(3, 19)).toString('hex')
+      )
+      expect(tags[0]).toBe(tags[1])
+    },
+    600_000
+  )
 })

@@ -4,10 +4,13 @@ import { sqliteDatabase } from '@enablement/core/sqlite'
 import { crashPoints, unlessCrashed } from '@enablement/core/testing'
 import { createIdentity, createSealingKey } from '@enablement/messaging'
 import { messagingSchema, sqlMessageStore } from '@enablement/messaging/sql'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import { bytesOf, quiet, type Town, town } from '../support/town.ts'
 
 const sealingKey = createSealingKey()
+
+/** Each crash point is tried on the sources, a fifth of them on the built output. */
+const stride = Math.ceil(1 / inject('scale'))
 
 async function disk(): Promise<SqlDatabase> {
   const db = sqliteDatabase({ path: ':memory:' })
@@ -65,7 +68,7 @@ describe('messengers on SQLite', () => {
 
 describe('a process that dies at any point', () => {
   it('while it sends: the message arrives once, after the same call with the same key', async () => {
-    for (let at = 0; ; at += 1) {
+    for (let at = 0; ; at += stride) {
       await using db = await disk()
       const place = town()
       const identity = await createIdentity()
@@ -90,7 +93,7 @@ describe('a process that dies at any point', () => {
   }, 20_000)
 
   it('while it receives: the message is handed over under one id, and no prekey is lost with it', async () => {
-    for (let at = 0; ; at += 1) {
+    for (let at = 0; ; at += stride) {
       await using db = await disk()
       const place = town()
       const identity = await createIdentity()

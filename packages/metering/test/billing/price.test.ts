@@ -1,7 +1,7 @@
 import { type MeteringError, minorUnitDigits, priceUsage, type Rounding } from '@enablement/metering'
 import { fc, test } from '@fast-check/vitest'
 import { Decimal } from 'decimal.js'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 
 const EUR = (unitPrice: string, per = 1) => ({ unitPrice, per, currency: 'EUR' })
 
@@ -101,7 +101,7 @@ describe('rounding', () => {
       fc.constantFrom('JPY', 'EUR', 'BHD'),
       fc.constantFrom(...(Object.keys(modes) as Rounding[]))
     ],
-    { numRuns: process.env['SOAK'] === '1' ? 200_000 : 2_000 }
+    { numRuns: 2_000 * inject('scale') }
   )(
     'agrees with decimal.js at 200 digits',
     (quantity, unitPrice, per, currency, rounding) => {

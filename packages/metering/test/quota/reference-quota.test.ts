@@ -4,13 +4,13 @@ import { seededRandom, virtualClock, withStoreClock } from '@enablement/core/tes
 import { memoryQuotaStore } from '@enablement/metering/memory'
 import { meteringSchema, sqlQuotaStore } from '@enablement/metering/sql'
 import { test } from '@fast-check/vitest'
-import { describe } from 'vitest'
+import { describe, inject } from 'vitest'
 import { histories, playAtOnce, playInOrder } from './reference-quota.ts'
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 
 describe('quota stores against the reference', () => {
-  test.prop([histories], { numRuns: 300 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(100 * scale) })(
     'the memory store answers as the reference does',
     async (history) => {
       const clock = virtualClock()
@@ -20,7 +20,7 @@ describe('quota stores against the reference', () => {
     600_000
   )
 
-  test.prop([histories], { numRuns: 100 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(50 * scale) })(
     'the SQL store answers as the reference does',
     async (history) => {
       const clock = virtualClock()
@@ -32,7 +32,7 @@ describe('quota stores against the reference', () => {
     600_000
   )
 
-  test.prop([histories], { numRuns: 100 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(50 * scale) })(
     'the invariants for any order hold for the reference too',
     async (history) => {
       const clock = virtualClock()

@@ -15,7 +15,7 @@ const freshTenant = (): string => {
   return `org-${run}-${tenants}`
 }
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 
 const spendOf = (tenant: string, spend: Partial<QuotaSpend> = {}): QuotaSpend => ({
   tenant,
@@ -51,7 +51,7 @@ describe.each([
   }
   for (const { name, run } of conformanceTests(quotaStoreConformance, { create, supports: {} })) it(name, run)
 
-  test.prop([histories], { numRuns: 60 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(30 * scale) })(
     'answers as the reference does',
     async (history) => {
       const clock = virtualClock()
@@ -60,7 +60,7 @@ describe.each([
     600_000
   )
 
-  test.prop([histories], { numRuns: 20 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(10 * scale) })(
     'never oversells to several connections',
     async (history) => {
       const clock = virtualClock()
@@ -148,7 +148,7 @@ describe.each([
   })
 
   test.prop([fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }), fc.string({ minLength: 1 })], {
-    numRuns: 50
+    numRuns: Math.ceil(50 * scale)
   })('takes any tenant and subject into one slot', async (name, subject) => {
     const tenant = `${freshTenant()}${name}`
     const answer = await redisQuotaStore(client).consume(spendOf(tenant, { subject }))

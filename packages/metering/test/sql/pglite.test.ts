@@ -1,13 +1,11 @@
-import type { PGlite } from '@electric-sql/pglite'
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core/testing'
 import { meteringSchema, sqlQuotaStore, sqlUsageStore } from '@enablement/metering/sql'
 import { quotaStoreConformance, usageStoreConformance } from '@enablement/metering/testing'
-import { startPglite } from '@enablement/services/pglite'
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { emptyPglite } from '@enablement/services/pglite'
+import { beforeAll, describe, it } from 'vitest'
 
-let pglite: PGlite
 let database: SqlDatabase
 let tenants = 0
 const freshTenant = (): string => {
@@ -16,11 +14,9 @@ const freshTenant = (): string => {
 }
 
 beforeAll(async () => {
-  pglite = await startPglite()
-  database = pgliteDatabase(pglite)
+  database = pgliteDatabase(await emptyPglite())
   await migrate(database, [meteringSchema])
 }, 60_000)
-afterAll(() => pglite.close())
 
 describe('the SQL quota store on PGlite', () => {
   const create = async () => {

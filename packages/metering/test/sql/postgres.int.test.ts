@@ -8,7 +8,7 @@ import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { histories, playAtOnce } from '../quota/reference-quota.ts'
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 
 let tenants = 0
 const freshTenant = (): string => {
@@ -39,7 +39,7 @@ describe('the SQL quota store on Postgres', () => {
   }
   for (const { name, run } of conformanceTests(quotaStoreConformance, { create, supports: {} })) it(name, run)
 
-  test.prop([histories], { numRuns: 25 * scale })(
+  test.prop([histories], { numRuns: Math.ceil(10 * scale) })(
     'never oversells, in whichever order calls are served',
     async (history) => {
       const { store, clock, tenant } = await create()

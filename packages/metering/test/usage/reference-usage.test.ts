@@ -4,7 +4,7 @@ import { createMeter, type UsageEvent } from '@enablement/metering'
 import { memoryUsageStore } from '@enablement/metering/memory'
 import { meteringSchema, sqlUsageStore } from '@enablement/metering/sql'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect } from 'vitest'
+import { describe, expect, inject } from 'vitest'
 
 const START_AT = Date.UTC(2026, 0, 31, 22)
 const SPAN_MS = 5 * 3_600_000
@@ -73,11 +73,11 @@ async function play(store: ReturnType<typeof memoryUsageStore>, { rounds, ranges
   }
 }
 
-const scale = process.env['SOAK'] === '1' ? 50 : 1
+const scale = inject('scale')
 const cases = fc.record({ rounds, ranges: fc.array(range, { maxLength: 6 }) })
 
 describe('usage stores against counting by hand', () => {
-  test.prop([cases], { numRuns: 200 * scale })(
+  test.prop([cases], { numRuns: Math.ceil(100 * scale) })(
     'the memory store counts each event once, in any range',
     async (usage) => {
       await play(memoryUsageStore(), usage)
@@ -85,7 +85,7 @@ describe('usage stores against counting by hand', () => {
     600_000
   )
 
-  test.prop([cases], { numRuns: 100 * scale })(
+  test.prop([cases], { numRuns: Math.ceil(50 * scale) })(
     'the SQL store counts each event once, in any range',
     async (usage) => {
       await using db = sqliteDatabase({ path: ':memory:' })

@@ -1,6 +1,6 @@
 import type { ApprovalPolicy, Tier } from '@enablement/oversight'
 import { fc, test } from '@fast-check/vitest'
-import { describe, expect } from 'vitest'
+import { describe, expect, inject } from 'vitest'
 import { channel, runDuties, stage } from '../stage.ts'
 
 const people = ['ana', 'bo', 'cy', 'di', 'uma']
@@ -50,7 +50,7 @@ async function play(rules: ApprovalPolicy, unreachable: readonly string[], happe
 
 describe('a chain of tiers, whatever happens', () => {
   test.prop([policy, fc.uniqueArray(fc.constantFrom(...people)), fc.array(happening, { maxLength: 14 })], {
-    numRuns: 60
+    numRuns: Math.ceil(30 * inject('scale'))
   })(
     'asks each tier at most once and in order, ends at most once, and does the same when the same happens again',
     async (rules, unreachable, happenings) => {
@@ -65,6 +65,7 @@ describe('a chain of tiers, whatever happens', () => {
 
       const again = await play(rules, unreachable, happenings)
       expect(again.story.toSorted()).toEqual(story.toSorted())
-    }
+    },
+    600_000
   )
 })

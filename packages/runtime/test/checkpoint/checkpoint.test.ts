@@ -2,8 +2,10 @@ import { testPlatform } from '@enablement/core/testing'
 import { createRuntime, mebibytes, type OpenOptions, type Runtime } from '@enablement/runtime'
 import { quickjsHost } from '@enablement/runtime/quickjs'
 import { fc } from '@fast-check/vitest'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
 import { runtimeKit, small } from '../fakes/runtime-kit.ts'
+
+const scale = inject('scale')
 
 async function checkpointOf(
   runtime: Runtime,
@@ -47,14 +49,14 @@ describe('a checkpoint', () => {
     expect(one?.id).not.toBe(two?.id)
   })
 
-  it('ends, after thirty generations, where an uninterrupted twin ends', async () => {
+  it('ends, after many generations, where an uninterrupted twin ends', async () => {
     await using kit = runtimeKit()
     const setUp = `let state = 1; const log = new Map(); const step = async (n) => { await 0; state = (state * 31 + n) % 1000003; log.set(n, [state]); return state }`
     const twin = await kit.runtime.open(small)
     await twin.evaluate(setUp)
     let sandbox = await kit.runtime.open(small)
     await sandbox.evaluate(setUp)
-    for (let n = 0; n < 30; n += 1) {
+    for (let n = 0; n < 10 * scale; n += 1) {
       expect(await sandbox.evaluate(`await step(${n})`)).toEqual(await twin.evaluate(`await step(${n})`))
       const checkpoint = await sandbox.checkpoint()
       await sandbox.close()
@@ -63,7 +65,7 @@ describe('a checkpoint', () => {
     const whole = '[state, ...log]'
     expect(await sandbox.evaluate(whole)).toEqual(await twin.evaluate(whole))
     expect(sandbox.memory().usedBytes).toBe(twin.memory().usedBytes)
-  })
+  }, 600_000)
 
   it('shows nothing of what the guest holds', async () => {
     await using kit = runtimeKit()
@@ -139,10 +141,10 @@ describe('a checkpoint that does not fit', () => {
           await refused(checkpoint.slice(0, at))
         }
       ),
-      { numRuns: 60 }
+      { numRuns: Math.ceil(30 * scale) }
     )
     expect(await kit.runtime.restore({ ...small, checkpoint })).toMatchObject({ tenant: 'acme' })
-  })
+  }, 600_000)
 })
 
 describe('the checkpoint expiry duty', () => {

@@ -4,18 +4,18 @@ import { agent, runtimeKit } from '../fakes/runtime-kit.ts'
 
 const bomb = `globalThis.arrays = []; while (true) arrays.push(new Array(1024 * 1024).fill('x'))`
 
-/** Collects 100 MiB in 800 batches of 128 KiB, and sums what they hold. */
+/** Collects 100 MiB in 200 batches of 512 KiB, and sums what they hold. */
 const job = (yields: string): string => `
   globalThis.batches ??= []
-  while (batches.length < 800) {
-    const batch = new Uint8Array(new ArrayBuffer(131072))
-    batch[0] = batch[131071] = batches.length % 251
+  while (batches.length < 200) {
+    const batch = new Uint8Array(new ArrayBuffer(524288))
+    batch[0] = batch[524287] = batches.length % 251
     batches.push(batch)
     ${yields}
   }
-  batches.reduce((sum, batch) => sum + batch[0] + batch[131071], 0)
+  batches.reduce((sum, batch) => sum + batch[0] + batch[524287], 0)
 `
-const rightAnswer = Array.from({ length: 800 }, (_, n) => 2 * (n % 251)).reduce((sum, value) => sum + value, 0)
+const rightAnswer = Array.from({ length: 200 }, (_, n) => 2 * (n % 251)).reduce((sum, value) => sum + value, 0)
 
 describe('an endless memory bomb under 64 MiB', () => {
   it('leaves the host alive, a checkpoint saved and a request pending', async () => {
@@ -58,10 +58,18 @@ describe('an endless memory bomb under 64 MiB', () => {
 
 describe('a finite job that needs 100 MiB under 64 MiB', () => {
   it('is stopped whole at an await, and ends right after approval with nothing run twice', async () => {
-    await using kit = runtimeKit()
-    const { runtime, gate, events } = kit
+    const warned = Promise.withResolvers<null>()
+    await using kit = runtimeKit({
+      // At 85 % the job waits for what is said of 80 %: memory is looked at ten times a second, and it fills faster.
+      hostFunctions: { warned: () => warned.promise },
+      observe: ({ type }) => {
+        if (type === 'memory.warning') warned.resolve(null)
+      }
+    })
+    const { runtime, gate } = kit
     const sandbox = await runtime.open({ ...agent, memoryLimitBytes: mebibytes(64) })
-    const outcome = await sandbox.evaluate(`let turns = 0; ${job('turns += 1; await safepoint()')} + ':' + turns`)
+    const yields = 'turns += 1; if (turns === 109) await host.warned(); await safepoint()'
+    const outcome = await sandbox.evaluate(`let turns = 0; ${job(yields)} + ':' + turns`)
     if (outcome.outcome !== 'memory-exhausted') throw new Error(outcome.outcome)
     const recovering = runtime.recover(outcome.recovery.incidentId)
     gate.approve(outcome.recovery.approvalRequestId)
@@ -69,9 +77,8 @@ describe('a finite job that needs 100 MiB under 64 MiB', () => {
     expect(recovered).toMatchObject({ outcome: 'resumed', evaluation: 'suspended' })
     if (recovered.outcome !== 'resumed') return
     expect(recovered.sandbox).toMatchObject({ id: sandbox.id, incarnation: 2, memoryLimitBytes: mebibytes(128) })
-    expect(await recovered.sandbox.continue()).toEqual({ outcome: 'completed', value: `${rightAnswer}:800` })
+    expect(await recovered.sandbox.continue()).toEqual({ outcome: 'completed', value: `${rightAnswer}:200` })
     expect(gate.asks).toHaveLength(1)
-    expect(events.filter(({ type }) => type === 'memory.warning')).not.toHaveLength(0)
     await recovered.sandbox.close()
     expect(await runtime.incidents('acme')).toEqual([])
   })
@@ -87,7 +94,7 @@ describe('a finite job that needs 100 MiB under 64 MiB', () => {
     expect(recovered).toMatchObject({ outcome: 'resumed', evaluation: 'lost' })
     if (recovered.outcome !== 'resumed') return
     const done = await recovered.sandbox.evaluate('batches.length')
-    expect(done.outcome === 'completed' && Number(done.value)).toBeGreaterThan(400)
+    expect(done.outcome === 'completed' && Number(done.value)).toBeGreaterThan(100)
     await expect(recovered.sandbox.continue()).rejects.toMatchObject({ code: 'NOTHING_TO_CONTINUE' })
     expect(await recovered.sandbox.evaluate(job(''))).toEqual({ outcome: 'completed', value: rightAnswer })
   })

@@ -16,14 +16,19 @@ const spec: SandboxSpec = {
 const hooks = { onCall: () => {}, onConsole: () => {}, onPressure: () => {} }
 
 describe('an image that nobody sealed', () => {
-  const host = quickjsHost({ idleThreads: 0 })
+  // It takes one sandbox: had one stayed behind, it would refuse the next.
+  const host = quickjsHost({ idleThreads: 0, sandboxesMax: 1 })
   let good: Uint8Array<ArrayBuffer>
   beforeAll(async () => {
     const sandbox = await host.create(spec, hooks)
     good = await sandbox.capture()
     await sandbox.close()
   })
-  afterAll(() => host.close())
+  afterAll(async () => {
+    const whole = await host.restore(good, spec, hooks)
+    expect(await whole.sandbox.run('1')).toEqual({ outcome: 'completed', json: '1' })
+    await host.close()
+  })
 
   const changed = (bytes: Uint8Array, change: (view: DataView) => void): Uint8Array<ArrayBuffer> => {
     const copy = Uint8Array.from(bytes)
@@ -83,9 +88,9 @@ describe('an image that nobody sealed', () => {
       'CHECKPOINT_CORRUPT'
     ],
     [
-      'unpacks to a gigabyte',
+      'unpacks to 256 MiB',
       (good) => {
-        const packed = Buffer.concat([good.subarray(0, 108), zstdCompressSync(Buffer.alloc(2 ** 30))])
+        const packed = Buffer.concat([good.subarray(0, 108), zstdCompressSync(Buffer.alloc(2 ** 28))])
         packed.writeUInt8(1, 7)
         return Uint8Array.from(packed)
       },
@@ -93,9 +98,6 @@ describe('an image that nobody sealed', () => {
     ]
   ])('and %s is refused, and no sandbox stays behind', async (_what, damage, code) => {
     await expect(host.restore(damage(good), spec, hooks)).rejects.toMatchObject({ code })
-    const whole = await host.restore(good, spec, hooks)
-    expect(await whole.sandbox.run('1')).toEqual({ outcome: 'completed', json: '1' })
-    await whole.sandbox.close()
   })
 })
 
@@ -109,12 +111,12 @@ describe('an image', () => {
     const host = quickjsHost({ idleThreads })
     for (const [bytes, packing] of [
       [1_000, 0],
-      [3_000_000, 1]
+      [300_000, 1]
     ] as const) {
       const sandbox = await host.create(roomy, hooks)
       await sandbox.run(`const held = new Uint8Array(${bytes}).map((_, n) => (n * n) % 251)`)
       // Time in which another thread is started and rehearses.
-      if (idleThreads > 0) await sandbox.run('for (const until = Date.now() + 300; Date.now() < until; );')
+      if (idleThreads > 0) await sandbox.run('for (const until = Date.now() + 150; Date.now() < until; );')
       const image = await sandbox.capture()
       expect(image[7]).toBe(packing)
       await sandbox.close()

@@ -1,8 +1,8 @@
 import { mebibytes } from '@enablement/runtime'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { agent, type RuntimeKit, runtimeKit } from '../fakes/runtime-kit.ts'
 
-/** Each piece of code, and the outcomes that are right for it. */
+/** Each piece of code, and the outcomes that are right for it. Where the only one is to be stopped, that comes soon. */
 const hostile: Readonly<Record<string, readonly [code: string, outcomes: readonly string[]]>> = {
   'an array bomb': ['const a = []; for (;;) a.push(new Array(1e5).fill(1))', ['memory-exhausted']],
   'an object bomb': ['globalThis.o = []; for (;;) o.push({})', ['memory-exhausted']],
@@ -45,14 +45,14 @@ const hostile: Readonly<Record<string, readonly [code: string, outcomes: readonl
     ['failed', 'completed', 'timed-out', 'memory-exhausted']
   ],
   'recursion in JSON': [
-    'let o = {}, c = o; for (let i = 0; i < 1e5; i++) { c.a = {}; c = c.a } o',
+    'let o = {}, c = o; for (let i = 0; i < 2e4; i++) { c.a = {}; c = c.a } o',
     ['failed', 'memory-exhausted']
   ],
   'recursion in toString': ['const a = []; a[0] = a; const b = { toString() { return `${b}` } }; `${b}`', ['failed']],
   'a catastrophic regex': ["/^(a+)+$/.test('a'.repeat(40) + 'b')", ['timed-out', 'completed']],
   'a deeply nested regex': ["new RegExp('('.repeat(20000) + ')'.repeat(20000))", ['failed']],
-  'a giant number': ['(3n ** (1n << 24n)).toString().length', ['failed', 'completed', 'timed-out', 'memory-exhausted']],
-  'a sort that never agrees': ['new Uint8Array(1e5).sort(() => 1).length', ['completed', 'timed-out']],
+  'a giant number': ['(3n ** (1n << 18n)).toString().length', ['failed', 'completed', 'timed-out', 'memory-exhausted']],
+  'a sort that never agrees': ['new Uint8Array(2e4).sort(() => 1).length', ['completed', 'timed-out']],
   'a hostile getter in the error': [
     'throw { get name() { for (;;); }, get message() { throw 1 } }',
     ['failed', 'timed-out']
@@ -96,6 +96,9 @@ const hostile: Readonly<Record<string, readonly [code: string, outcomes: readonl
   ]
 }
 
+/** Each is tried on the sources; of the built output a fifth will do. */
+const guests = Object.entries(hostile).filter((_, at) => at % Math.ceil(1 / inject('scale')) === 0)
+
 describe('a hostile guest', () => {
   let kit: RuntimeKit
   beforeAll(() => {
@@ -103,22 +106,19 @@ describe('a hostile guest', () => {
   })
   afterAll(() => kit[Symbol.asyncDispose]())
 
-  it.each(Object.entries(hostile))(
-    'with %s gets a typed answer, and the host lives',
-    async (_name, [code, outcomes]) => {
-      const sandbox = await kit.runtime.open({ ...agent, memoryLimitBytes: mebibytes(16) })
-      const outcome = await sandbox.evaluate(code, { timeoutMs: 150 })
-      // A busy machine may be slower than the bound, whatever the guest does.
-      expect([...outcomes, 'timed-out']).toContain(outcome.outcome)
-      if (outcome.outcome === 'memory-exhausted') {
-        await expect(sandbox.evaluate('1')).rejects.toMatchObject({ code: 'SANDBOX_GONE' })
-      } else {
-        expect(await sandbox.evaluate('20 + 22')).toEqual({ outcome: 'completed', value: 42 })
-        expect((await sandbox.checkpoint()).length).toBeGreaterThan(1_000)
-      }
-      await sandbox.close()
+  it.each(guests)('with %s gets a typed answer, and the host lives', async (_name, [code, outcomes]) => {
+    const sandbox = await kit.runtime.open({ ...agent, memoryLimitBytes: mebibytes(16) })
+    const outcome = await sandbox.evaluate(code, { timeoutMs: outcomes[0] === 'timed-out' ? 40 : 150 })
+    // A busy machine may be slower than the bound, whatever the guest does.
+    expect([...outcomes, 'timed-out']).toContain(outcome.outcome)
+    if (outcome.outcome === 'memory-exhausted') {
+      await expect(sandbox.evaluate('1')).rejects.toMatchObject({ code: 'SANDBOX_GONE' })
+    } else {
+      expect(await sandbox.evaluate('20 + 22')).toEqual({ outcome: 'completed', value: 42 })
+      expect((await sandbox.checkpoint()).length).toBeGreaterThan(1_000)
     }
-  )
+    await sandbox.close()
+  })
 
   it('sees nothing of the host', async () => {
     const sandbox = await kit.runtime.open({ ...agent, memoryLimitBytes: mebibytes(4) })

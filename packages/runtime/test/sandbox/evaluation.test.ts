@@ -1,10 +1,14 @@
 import type { Usage } from '@enablement/core'
 import { testPlatform } from '@enablement/core/testing'
 import type { RuntimeEvent, Sandbox } from '@enablement/runtime'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { runtimeKit, small, until } from '../fakes/runtime-kit.ts'
 
 describe('an evaluation', () => {
+  const shared = runtimeKit()
+  const sandbox = shared.runtime.open(small)
+  afterAll(() => shared.runtime.close())
+
   it.each([
     ['1 + 1', 2],
     ['"a" + "\\u0000b" + "ü𝒳"', 'a\u0000bü𝒳'],
@@ -15,9 +19,7 @@ describe('an evaluation', () => {
     ['', undefined],
     ['if (true) 5', 5]
   ])('of %j gives the value of the last expression, awaited', async (code, value) => {
-    await using kit = runtimeKit()
-    const sandbox = await kit.runtime.open(small)
-    expect(await sandbox.evaluate(code)).toEqual({ outcome: 'completed', value })
+    expect(await (await sandbox).evaluate(code)).toEqual({ outcome: 'completed', value })
   })
 
   it('keeps declarations for the next one', async () => {
@@ -86,9 +88,10 @@ describe('an evaluation', () => {
       const sandbox = await kit.runtime.open(small)
       return await sandbox.evaluate('[new Date().getUTCFullYear(), Math.floor(Date.now() / 6e4), Math.random()]')
     }
-    expect(await seen(1)).toEqual(await seen(1))
-    expect(await seen(1)).toMatchObject({ value: [2023, Math.floor(1_700_000_000_000 / 6e4), expect.any(Number)] })
-    expect(await seen(1)).not.toEqual(await seen(2))
+    const first = await seen(1)
+    expect(first).toMatchObject({ value: [2023, Math.floor(1_700_000_000_000 / 6e4), expect.any(Number)] })
+    expect(await seen(1)).toEqual(first)
+    expect(await seen(2)).not.toEqual(first)
   })
 
   it('passes console lines on, cut and counted', async () => {
