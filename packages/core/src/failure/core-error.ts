@@ -56,6 +56,17 @@ export type CoreErrorTable = {
    * before it failed, which is why scripts check everything first and write last.
    */
   readonly SCRIPT_FAILED: { readonly script: string; readonly reply: string }
+  /**
+   * A simulation did not end as it should; `trace` has its last lines. Run it again with `seed`, and it fails the same way.
+   * `rejection`: of a promise that nobody awaited. `deadlock`: nothing can happen any more. `runaway`: too many events.
+   */
+  readonly SIMULATION_FAILED: {
+    readonly seed: number
+    readonly reason: 'run' | 'node' | 'rejection' | 'deadlock' | 'runaway'
+    readonly events: number
+    readonly elapsedMs: number
+    readonly trace: readonly string[]
+  }
   /** A store is set up in a way that would lose data silently, such as a Redis that evicts keys. */
   readonly STORE_UNSUITABLE: { readonly store: string; readonly setting: string; readonly found: string }
 }

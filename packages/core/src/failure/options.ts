@@ -37,7 +37,8 @@ export function parseOptions<Options>(schema: OptionsSchema<Options>, subject: s
 }
 
 function withoutUndefined(input: unknown): unknown {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) return input
+  if (Array.isArray(input)) return input.map(withoutUndefined)
+  if (typeof input !== 'object' || input === null) return input
   const members = Object.entries(input)
   const present = members.filter(([, value]) => value !== undefined)
   return present.length === members.length ? input : Object.fromEntries(present)

@@ -2,9 +2,9 @@ import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
 import type { Clock, Timer } from '../time/clock.ts'
+import { elapsedSince, type Reading, read } from '../time/reckoning.ts'
 import type { LockEvent, LockLoss, LockLossReason } from './lock-event.ts'
 import { type LeaseClaim, type LockStore, leaseMsSchema } from './lock-store.ts'
-import { elapsedSince, type Reading, read } from './reckoning.ts'
 
 /** A lock as its holder sees it. */
 export interface LockHold {

@@ -2,12 +2,13 @@ import { z } from 'zod'
 import { createIdSource } from '../chance/uuid-v7.ts'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { reporter } from '../failure/reporter.ts'
 import { isSuiteError } from '../failure/suite-error.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
+import { elapsedSince, read } from '../time/reckoning.ts'
 import { type AcquiredLock, type Hold, type LockHold, startHold, usableMs } from './hold.ts'
 import type { LockEvent, LockLoss } from './lock-event.ts'
 import { type LeaseClaim, type LeaseGrant, type LockStore, leaseMsSchema, nameSchema } from './lock-store.ts'
-import { elapsedSince, read } from './reckoning.ts'
 import { createWaiting } from './waiting.ts'
 
 export interface LockOptions {
@@ -23,7 +24,7 @@ export interface LockOptions {
   /** How often a waiting claim asks, give or take half of it at random; 100 ms unless given, 5 ms to a minute. */
   readonly pollMs?: number
   readonly platform?: Platform
-  /** What it throws is dropped: a report must not cost the lock. */
+  /** What it throws or rejects with is dropped: a report must not cost the lock. */
   readonly observe?: (event: LockEvent) => void
 }
 
@@ -142,13 +143,7 @@ export function createLock(options: LockOptions): Lock {
   const nextOwner = createIdSource(platform)
   const waiting = createWaiting({ platform, pollMs })
 
-  const report = (event: LockEvent): void => {
-    try {
-      observe?.(event)
-    } catch {
-      // Promised in the options: there is nowhere to report that reporting failed.
-    }
-  }
+  const report = reporter<LockEvent>(observe)
 
   /** Ends a lease, or one that may have been granted, which nobody will use. */
   const giveBack = async ({ name, owner }: LeaseClaim): Promise<void> => {

@@ -33,6 +33,11 @@ describe('options', () => {
     expect(issuesOf({ limits: undefined })).toMatchObject([{ path: 'limits' }])
   })
 
+  it('are absent where they are undefined in a list of several', () => {
+    const each: z.ZodType<readonly Options[]> = z.array(schema)
+    expect(parseOptions(each, 'createThings', [{ limits: [], retry: undefined }])).toEqual([{ limits: [] }])
+  })
+
   it('are refused with the path of every issue', () => {
     expect(
       issuesOf({

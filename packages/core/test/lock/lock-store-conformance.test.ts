@@ -15,7 +15,8 @@ import {
   withStoreClock
 } from '@enablement/core/testing'
 import { emptyPglite } from '@enablement/services/pglite'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { shareOf } from '../testing/share.ts'
 import { brokenLockStores, soundLockStore } from './broken-lock-stores.ts'
 
 const exam = (create: CreateLockStore) => conformanceTests(lockStoreConformance, { create, supports: {} })
@@ -33,37 +34,47 @@ describe('the lock store in memory', () => {
   it.for(exam(create).tests)('$name', (test) => expect(test.run()).resolves.toBeUndefined())
 })
 
+// One database for all cases, which have names of their own: making one takes longer than any of them.
+let subjects = 0
+const sharing =
+  (databases: () => readonly SqlDatabase[]): CreateLockStore =>
+  async () => {
+    subjects += 1
+    const clock = virtualClock()
+    const stores = databases().map((db) => sqlLockStore({ db: withStoreClock(db, clock) }))
+    let used = 0
+    const another = async (): Promise<LockStore> => {
+      used += 1
+      return stores[used % stores.length] as LockStore
+    }
+    const name = `lock-${subjects}-`
+    return { store: stores[0] as LockStore, clock, name, another, [Symbol.asyncDispose]: async () => {} }
+  }
+
 describe('the lock store on SQLite', () => {
   const folder = mkdtempSync(join(tmpdir(), 'enablement-lock-'))
-  afterAll(() => rmSync(folder, { recursive: true }))
-  let files = 0
-  const create: CreateLockStore = async () => {
-    files += 1
-    const path = join(folder, `${files}.db`)
-    const clock = virtualClock()
-    const opened: SqlDatabase[] = []
-    const open = async () => {
-      const db = withStoreClock(sqliteDatabase({ path, durability: 'process' }), clock)
-      opened.push(db)
-      await migrate(db, [lockSchema])
-      return sqlLockStore({ db })
-    }
-    const close = async () => void (await Promise.all(opened.map((db) => db.close())))
-    return { store: await open(), clock, name: 'lock', another: open, [Symbol.asyncDispose]: close }
-  }
+  const databases: SqlDatabase[] = []
+  beforeAll(async () => {
+    const path = join(folder, 'locks.db')
+    databases.push(...[1, 2, 3].map(() => sqliteDatabase({ path, durability: 'process' })))
+    await migrate(databases[0] as SqlDatabase, [lockSchema])
+  })
+  afterAll(async () => {
+    await Promise.all(databases.map((db) => db.close()))
+    rmSync(folder, { recursive: true })
+  })
+  const create = sharing(() => databases)
   it.for(exam(create).tests)('$name', (test) => expect(test.run()).resolves.toBeUndefined())
 })
 
 describe('the lock store on PGlite', () => {
-  const create: CreateLockStore = async () => {
-    const pglite = await emptyPglite()
-    const clock = virtualClock()
-    const db = withStoreClock(pgliteDatabase(pglite), clock)
+  let db: SqlDatabase
+  beforeAll(async () => {
+    db = pgliteDatabase(await emptyPglite())
     await migrate(db, [lockSchema])
-    const store = sqlLockStore({ db })
-    return { store, clock, name: 'lock', another: async () => store, [Symbol.asyncDispose]: () => db.close() }
-  }
-  it.for(exam(create).tests)('$name', (test) => expect(test.run()).resolves.toBeUndefined())
+  })
+  const create = sharing(() => [db])
+  it.for(shareOf(exam(create).tests))('$name', (test) => expect(test.run()).resolves.toBeUndefined())
 })
 
 describe('the exam of lock stores', () => {
@@ -77,7 +88,7 @@ describe('the exam of lock stores', () => {
     expect(await failuresOf(soundLockStore)).toEqual([])
   })
 
-  it.for(brokenLockStores)('fails a store that $name', async ({ make }) => {
+  it.for(shareOf(brokenLockStores))('fails a store that $name', async ({ make }) => {
     expect(await failuresOf(make)).not.toEqual([])
   })
 })

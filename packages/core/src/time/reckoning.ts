@@ -1,4 +1,4 @@
-import type { Clock } from '../time/clock.ts'
+import type { Clock } from './clock.ts'
 
 /** A reading of both clocks of the holder's machine, taken just before it asked the store. */
 export interface Reading {
