@@ -1,5 +1,7 @@
 export { hashTagged, hashTagOf } from './hash-tag.ts'
+export { type RedisBreakerStateStore, redisBreakerStateStore } from './redis-breaker-state-store.ts'
 export { type RedisLockStore, redisLockStore } from './redis-lock-store.ts'
+export { type RedisTokenBucketStore, redisTokenBucketStore } from './redis-token-bucket-store.ts'
 export { defineScript, type Script } from './script.ts'
 export {
   clusterSettings,

@@ -20,6 +20,8 @@ export type BreakerCause =
   | 'probe'
   /** `trip` was called. */
   | 'tripped'
+  /** Of a breaker that processes share: another one of them opened it. */
+  | 'shared'
 
 /** What an operator should hear of. */
 export type BreakerEvent =
@@ -35,8 +37,8 @@ export type BreakerEvent =
     }
   /** The break is over. Reported when somebody first looks after that, by a call or by reading `state`. */
   | { readonly type: 'breaker.half-opened'; readonly breaker: string }
-  /** The probes were fine, or `reset` or `switchTo` closed it. */
-  | { readonly type: 'breaker.closed'; readonly breaker: string; readonly cause: 'probe' | 'reset' }
+  /** The probes were fine, those of another process that shares it among them, or `reset` closed it. */
+  | { readonly type: 'breaker.closed'; readonly breaker: string; readonly cause: 'probe' | 'reset' | 'shared' }
   /** A probe did not report within its lease. Somebody else may probe now, and its report will count for nothing. */
   | { readonly type: 'breaker.probe-reclaimed'; readonly breaker: string; readonly leaseMs: number }
   /** In `metrics-only`: the window has begun to exceed a limit. */

@@ -11,6 +11,8 @@ export interface BreakerSnapshot {
   readonly state: BreakerState
   /** Of an open breaker: how long the break has still to last. */
   readonly breakLeftMs: number
+  /** Of a closed breaker: how long until breaks are no longer in a row with those before. */
+  readonly calmLeftMs: number
   /** Breaks in a row, from which the length of the next one follows. */
   readonly breaks: number
   /** The calls of the window, oldest first. */
@@ -25,6 +27,7 @@ export const snapshotSchema: z.ZodType<BreakerSnapshot> = z.strictObject({
   takenAt: z.number().min(0),
   state: z.enum(['closed', 'open', 'half-open', 'metrics-only', 'forced-open', 'disabled']),
   breakLeftMs: z.number().min(0),
+  calmLeftMs: z.number().min(0),
   breaks: countSchema,
   window: z
     .array(

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { reporter } from '../failure/reporter.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import { sleep } from '../time/sleep.ts'
 import { type Backoff, backoffMs, backoffSchema } from './backoff.ts'
@@ -114,13 +115,7 @@ export function createRetry(options: RetryOptions): Retry {
   const { clock, random } = platform
   const total = deadlineMs === undefined ? undefined : createTimeout({ timeoutMs: deadlineMs, platform })
 
-  const report = (event: RetryEvent): void => {
-    try {
-      observe?.(event)
-    } catch {
-      // Promised in the options: there is nowhere to report that reporting failed.
-    }
-  }
+  const report = reporter<RetryEvent>(observe)
 
   /** Why there is no other attempt, or what the callee asks to wait before it. */
   const answer = (ended: PromiseSettledResult<unknown>, attempt: number) => {

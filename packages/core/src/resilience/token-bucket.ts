@@ -5,14 +5,8 @@ import { withoutStack } from '../failure/without-stack.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import { sleep } from '../time/sleep.ts'
 import { platformSchema } from './breaker-options.ts'
+import { type BucketRefusal, fullLevel, putBack, refill, reserveFrom } from './bucket-level.ts'
 import { abortionOf, type CallOptions, callOf, type Policy, signalOf, start, type Work } from './policy.ts'
-
-/** There are not enough tokens. Nothing was taken. */
-export type BucketRefusal =
-  /** There will be in `retryAfterMs`, if nobody takes any before. */
-  | { readonly outcome: 'throttled'; readonly retryAfterMs: number }
-  /** There never will be: the bucket holds no more than `burst`. */
-  | { readonly outcome: 'exceeds-burst'; readonly burst: number }
 
 /** Tokens that are the caller's from `waitMs` after the reservation. */
 export interface BucketReservation {
@@ -20,9 +14,9 @@ export interface BucketReservation {
   readonly waitMs: number
   /**
    * Puts back what it can: of tokens whose time has come, nothing, and nothing of what others have reserved after these,
-   * who would otherwise act too early. A second time does nothing.
+   * who would otherwise act too early. Gives how many tokens that is; a second time does nothing and gives 0.
    */
-  cancel(): void
+  cancel(): number
 }
 
 /** Tokens come in at a steady rate up to a burst, and every call takes some: the rate holds over any length of time. */
@@ -55,9 +49,9 @@ export interface TokenBucketOptions {
   readonly platform?: Platform
 }
 
-const perSecondSchema = z.number().gt(0).max(1_000_000_000)
-const burstSchema = z.int().min(1).max(1_000_000_000)
-const waitSchema = z.number().min(0).max(86_400_000)
+export const perSecondSchema = z.number().gt(0).max(1_000_000_000)
+export const burstSchema = z.int().min(1).max(1_000_000_000)
+export const waitSchema = z.number().min(0).max(86_400_000)
 const tokensSchema = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 
 const tokenBucketOptions: z.ZodType<TokenBucketOptions> = z.strictObject({
@@ -78,12 +72,6 @@ const reserveOptions: z.ZodType<{ readonly tokens: number; readonly waitMaxMs?: 
 })
 
 /**
- * 10 ns. A wait and the instant it ends at are rounded to doubles, and who comes back after exactly `retryAfterMs` must
- * not be sent away for the last bit of them: at five years of uptime that bit is 15 ns, at 100 days 1 ns.
- */
-const ROUNDING_MS = 1e-5
-
-/**
  * A token bucket, after `golang.org/x/time/rate`: tokens come in by fractions, and no duration is cut to whole
  * milliseconds for them; reservations may be cancelled. A clock that goes back, which a monotonic one does not, costs
  * nothing: tokens go on coming in from where it stands, and for time that it goes through twice they come twice. Throws
@@ -93,62 +81,20 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
   const parsed = parseOptions(tokenBucketOptions, 'createTokenBucket', options)
   const { waitMaxMs = 0, platform = systemPlatform } = parsed
   const { clock } = platform
-  let { burst, perSecond } = parsed
-  let tokens = burst
-  let countedAt = clock.monotonic()
-  /** The latest instant from which reserved tokens may be used. */
-  let lastUsableAt = countedAt
-
-  const msFor = (count: number, rate: number): number => (count / rate) * 1_000
-
-  /** Brings `tokens` up to date; gives the time. */
-  const count = (): number => {
-    const now = clock.monotonic()
-    if (now > countedAt) tokens += ((now - countedAt) / 1_000) * perSecond
-    tokens = Math.min(burst, tokens)
-    countedAt = now
-    return now
-  }
-
-  const claim = (wanted: number, longestMs: number): BucketRefusal | { readonly waitMs: number } => {
-    const now = count()
-    if (wanted > burst) return { outcome: 'exceeds-burst', burst }
-    const missing = wanted - tokens
-    const waitMs = missing > 0 ? msFor(missing, perSecond) : 0
-    if (waitMs > longestMs + ROUNDING_MS) return { outcome: 'throttled', retryAfterMs: waitMs - longestMs }
-    tokens -= wanted
-    lastUsableAt = now + waitMs
-    return { waitMs }
-  }
-
-  /** `rate` is that of the reservation: a later one says nothing about what was reserved behind it. */
-  const putBack = (reserved: number, usableAt: number, rate: number): void => {
-    const now = clock.monotonic()
-    if (reserved === 0 || usableAt < now) return
-    const reservedBehind = ((lastUsableAt - usableAt) / 1_000) * rate
-    const returned = reserved - reservedBehind
-    if (returned <= 0) return
-    const at = count()
-    tokens = Math.min(burst, tokens + returned)
-    if (usableAt === lastUsableAt) {
-      const before = usableAt - msFor(reserved, rate)
-      if (before >= at) lastUsableAt = before
-    }
-  }
+  const level = fullLevel({ perSecond: parsed.perSecond, burst: parsed.burst }, clock.monotonic())
 
   const reserve = (wanted: number, longestMs: number): BucketReservation | BucketRefusal => {
-    const claimed = claim(wanted, longestMs)
-    if ('outcome' in claimed) return claimed
-    const { waitMs } = claimed
-    const usableAt = lastUsableAt
-    const rate = perSecond
+    const reserved = reserveFrom(level, wanted, longestMs, clock.monotonic())
+    if (reserved.outcome !== 'reserved') return reserved
+    const reservation = { tokens: wanted, usableAt: level.lastUsableAt, perSecond: level.rule.perSecond }
     let standing = true
     return {
       outcome: 'reserved',
-      waitMs,
+      waitMs: reserved.waitMs,
       cancel() {
-        if (standing) putBack(wanted, usableAt, rate)
+        const returned = standing ? putBack(level, reservation, clock.monotonic()) : 0
         standing = false
+        return returned
       }
     }
   }
@@ -160,12 +106,12 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
 
   return {
     get tokens() {
-      count()
-      return tokens
+      refill(level, clock.monotonic())
+      return level.tokens
     },
     take(wanted = 1) {
-      const claimed = claim(checked(wanted), 0)
-      return 'outcome' in claimed ? claimed : { outcome: 'taken' }
+      const reserved = reserveFrom(level, checked(wanted), 0, clock.monotonic())
+      return reserved.outcome === 'reserved' ? { outcome: 'taken' } : reserved
     },
     reserve(wanted = 1, options = {}) {
       const { waitMaxMs: longestMs = Number.POSITIVE_INFINITY } = parseOptions(reserveOptions, 'tokenBucket.reserve', {
@@ -176,9 +122,8 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
     },
     adjust(to) {
       const next = parseOptions(adjustOptions, 'tokenBucket.adjust', to)
-      count()
-      perSecond = next.perSecond ?? perSecond
-      burst = next.burst ?? burst
+      refill(level, clock.monotonic())
+      level.rule = { ...level.rule, ...next }
     },
     async execute<T>(work: Work<T>, options?: CallOptions): Promise<T> {
       const abortion = abortionOf(options)
@@ -198,7 +143,7 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
   }
 }
 
-function throttled(refusal: BucketRefusal): CoreError<'THROTTLED'> {
+export function throttled(refusal: BucketRefusal): CoreError<'THROTTLED'> {
   // One token never exceeds the burst, which is one at least.
   const retryAfterMs = refusal.outcome === 'throttled' ? refusal.retryAfterMs : 0
   const message = `the token bucket is empty; ask again in ${Math.ceil(retryAfterMs)} ms`

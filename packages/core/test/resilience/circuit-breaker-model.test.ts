@@ -103,7 +103,7 @@ class ReferenceBreaker {
   report(leave: Leave, end: 'succeed' | 'fail' | 'release', slow: boolean): void {
     if (leave.generation !== this.generation) return
     if (leave.probe) {
-      if (!this.probes.includes(leave)) return
+      if (!this.probes.includes(leave) || this.now >= leave.leaseEndsAt) return
       this.probes = this.probes.filter((one) => one !== leave)
       if (end === 'release') return
       if (end === 'fail' || slow) this.bad += 1

@@ -53,7 +53,7 @@ function failTimes(breaker: CircuitBreaker, times: number): void {
 }
 
 describe('circuit breaker: the faults that peers show (research/core.md §2.1)', () => {
-  it('fault 1: failures of an hour ago do not open a time window', async () => {
+  it('fault 1: failures of an hour ago do not open a time window (pitfall 4)', async () => {
     const window = { kind: 'time', samplingMs: 10_000, minimumThroughput: 5, failureRatio: 0.5 } as const
     const { breaker, platform } = bench({ window })
     failTimes(breaker, 4)
@@ -63,7 +63,7 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     expect(breaker.stats().window).toEqual({ calls: 1, failures: 1, slow: 0 })
   })
 
-  it('fault 2: a wall clock set back an hour does not prolong a break', async () => {
+  it('fault 2: a wall clock set back an hour does not prolong a break (pitfall 4)', async () => {
     const { breaker, platform } = bench()
     failTimes(breaker, 3)
     platform.clock.jumpWallTo(platform.clock.now() - 3_600_000)
@@ -73,7 +73,7 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     expect(breaker.state).toBe('half-open')
   })
 
-  it('fault 3: a failure from before the break does not count against the probe', async () => {
+  it('fault 3: a failure from before the break does not count against the probe (pitfall 2)', async () => {
     const { breaker, platform } = bench()
     const early = permit(breaker)
     failTimes(breaker, 3)
@@ -87,7 +87,7 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     expect(breaker.stats()).toMatchObject({ late: 2, window: { failures: 0 } })
   })
 
-  it('fault 4: a thousand callers neither wait for the probe nor run at once when it succeeds', async () => {
+  it('fault 4: a thousand callers neither wait for the probe nor run at once when it succeeds (pitfall 1)', async () => {
     const { breaker, platform } = bench({ rampMs: 10_000, rampFromRatio: 0.1 })
     failTimes(breaker, 3)
     await platform.clock.advance(1_000)
@@ -101,7 +101,7 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     expect(through).toBeLessThanOrEqual(101)
   })
 
-  it('fault 5: a probe that hangs blocks nobody for longer than its lease', async () => {
+  it('fault 5: a probe that hangs blocks nobody for longer than its lease (pitfall 1)', async () => {
     const { breaker, platform, events } = bench({ probeLeaseMs: 2_000 })
     failTimes(breaker, 3)
     await platform.clock.advance(1_000)
@@ -110,6 +110,9 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     await platform.clock.advance(1_999)
     expect(rejection(breaker).retryAfterMs).toBe(1)
     await platform.clock.advance(1)
+    // Late, it counts for nothing, also before anybody has taken its place.
+    breaker.fail(hung)
+    expect(breaker.state).toBe('half-open')
     const second = permit(breaker)
     expect(second.probe).toBe(true)
     expect(events.at(-1)).toEqual({ type: 'breaker.probe-reclaimed', breaker: 'hook', leaseMs: 2_000 })
@@ -125,6 +128,39 @@ describe('circuit breaker: the faults that peers show (research/core.md §2.1)',
     expect(breaker.state).toBe('closed')
     failTimes(breaker, 1)
     expect(breaker.state).toBe('open')
+  })
+})
+
+describe('circuit breaker of webhook endpoints (OV-6)', () => {
+  it('keeps endpoints apart, tries one that was down with exactly one delivery, and loses none that waits', async () => {
+    const { breaker, platform } = bench()
+    const other = bench().breaker
+    let isUp = false
+    let reached = 0
+    const waiting = new Set(Array.from({ length: 50 }, (_, at) => at))
+    const endpoint = async (): Promise<void> => {
+      reached += 1
+      if (!isUp) await failed()
+    }
+    /** Sends what waits, all at once, and counts what reached the endpoint. */
+    const deliver = async (): Promise<number> => {
+      reached = 0
+      const sent = [...waiting].map(async (delivery) => {
+        await breaker.execute(endpoint)
+        waiting.delete(delivery)
+      })
+      await Promise.allSettled(sent)
+      return reached
+    }
+    await deliver()
+    expect([breaker.state, waiting.size, await deliver()]).toEqual(['open', 50, 0])
+    expect(await other.execute(() => 'delivered')).toBe('delivered')
+    await platform.clock.advance(1_000)
+    expect([await deliver(), breaker.state, waiting.size]).toEqual([1, 'open', 50])
+    isUp = true
+    await platform.clock.advance(2_000)
+    expect([await deliver(), breaker.state, waiting.size]).toEqual([1, 'closed', 49])
+    expect([await deliver(), waiting.size]).toEqual([49, 0])
   })
 })
 
@@ -544,6 +580,7 @@ const snapshotOf = (part: Partial<ReturnType<CircuitBreaker['snapshot']>>) => ({
   takenAt: testPlatform().clock.now(),
   state: 'open' as const,
   breakLeftMs: 500,
+  calmLeftMs: 0,
   breaks: 1,
   window: [],
   ...part
@@ -595,6 +632,20 @@ describe('circuit breaker: snapshots', () => {
     expect(rejection(breaker).retryAfterMs).toBe(2_000)
   })
 
+  it('is calm after the last break at the latest, whatever a snapshot says, and the sooner for the time that has passed', async () => {
+    const takenAt = testPlatform().clock.now()
+    for (const [part, left] of [
+      [{ takenAt, calmLeftMs: 1e12 }, 2_000],
+      [{ takenAt: takenAt - 400, calmLeftMs: 1_500 }, 1_100]
+    ] as const) {
+      const { breaker, platform } = bench({ snapshot: snapshotOf({ ...part, state: 'closed', breaks: 2 }) })
+      expect(breaker.snapshot().calmLeftMs).toBe(left)
+      await platform.clock.advance(left)
+      failTimes(breaker, 3)
+      expect(breaker.stats().breaks).toBe(1)
+    }
+  })
+
   it.each(['half-open', 'metrics-only', 'forced-open', 'disabled', 'closed'] as const)('carries %s over', (state) => {
     expect(bench({ snapshot: snapshotOf({ state, breakLeftMs: 0 }) }).breaker.state).toBe(state)
   })
@@ -602,6 +653,7 @@ describe('circuit breaker: snapshots', () => {
   it.each([
     { window: [{ ageMs: 0, calls: 1, failures: 2, slow: 0 }], path: 'snapshot.window.0' },
     { breaks: -1, path: 'snapshot.breaks' },
+    { calmLeftMs: Number.NaN, path: 'snapshot.calmLeftMs' },
     { state: 'ajar', path: 'snapshot.state' },
     { version: 2, path: 'snapshot.version' }
   ])('refuses a damaged one with the path $path', ({ path, ...part }) => {

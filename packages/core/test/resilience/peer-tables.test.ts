@@ -200,6 +200,76 @@ describe('circuit breaker: the tables of Polly', () => {
   })
 })
 
+/** `closedstate_test.go` and `halfopenstate_test.go`; a threshold of successes there is as many probes here. */
+describe('circuit breaker: the tables of failsafe-go', () => {
+  it.each([
+    {
+      name: 'TestClosedStateFailureWithFailureThreshold',
+      window: { kind: 'consecutive', failures: 3 },
+      ends: ['bad', 'ok', 'bad', 'bad', 'bad']
+    },
+    {
+      name: 'TestClosedStateFailureWithFailureRatio',
+      window: { kind: 'count', size: 3, minimumThroughput: 3, failureRatio: 2 / 3 },
+      ends: ['bad', 'ok', 'bad']
+    }
+  ] as const)('$name', ({ window, ends }) => {
+    const { breaker, end } = make({ window })
+    for (const how of ends) {
+      expect(breaker.state).toBe('closed')
+      end(how)
+    }
+    expect(breaker.state).toBe('open')
+  })
+
+  it.each([
+    {
+      name: 'TestClosedStateSuccessWithFailureRatio',
+      window: { kind: 'count', size: 4, minimumThroughput: 4, failureRatio: 3 / 4 }
+    },
+    { name: 'TestClosedStateSuccessWithFailureThreshold', window: { kind: 'consecutive', failures: 2 } }
+  ] as const)('$name', ({ window }) => {
+    const { breaker, end } = make({ window })
+    for (let call = 0; call < 20; call++) {
+      end('ok')
+      end('bad')
+      expect(breaker.state).toBe('closed')
+    }
+  })
+
+  it.each([
+    { name: 'TestHalfOpenStateFailureWithDefaultConfig', probes: 1, bad: 0, ends: ['bad'], state: 'open' },
+    { name: 'TestHalfOpenSuccessWithDefaultConfig', probes: 1, bad: 0, ends: ['ok'], state: 'closed' },
+    { name: 'TestHalfOpenFailureWithSuccessThreshold', probes: 3, bad: 0, ends: ['ok', 'bad'], state: 'open' },
+    { name: 'TestHalfOpenSuccessWithSuccessThreshold', probes: 3, bad: 0, ends: ['ok', 'ok', 'ok'], state: 'closed' },
+    { name: 'TestHalfOpenFailureWithSuccessRatio', probes: 3, bad: 1, ends: ['bad', 'ok', 'bad'], state: 'open' },
+    { name: 'TestHalfOpenSuccessWithSuccessRatio', probes: 3, bad: 1, ends: ['bad', 'ok', 'ok'], state: 'closed' },
+    {
+      name: 'TestHalfOpenFailureWithSuccessAndFailureRatios',
+      probes: 4,
+      bad: 1,
+      ends: ['ok', 'bad', 'ok', 'bad'],
+      state: 'open'
+    },
+    {
+      name: 'TestHalfOpenSuccessWithSuccessAndFailureRatios',
+      probes: 4,
+      bad: 1,
+      ends: ['ok', 'bad', 'ok', 'ok'],
+      state: 'closed'
+    }
+  ] as const)('$name', async ({ probes, bad, ends, state }) => {
+    const { breaker, end, pass } = make({ breakMs: 1_000, probes, probeFailuresMax: bad })
+    breaker.trip()
+    await pass(1_000)
+    for (const how of ends) {
+      expect(breaker.state).toBe('half-open')
+      end(how)
+    }
+    expect(breaker.state).toBe(state)
+  })
+})
+
 describe('circuit breaker: the tables of gobreaker', () => {
   it('TestDefaultCircuitBreaker: six in a row, and a success between', async () => {
     const { breaker, end, pass } = make({ window: { kind: 'consecutive', failures: 6 }, breakMs: 60_000 })
