@@ -1,17 +1,27 @@
 import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { reporter } from '../failure/reporter.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
+import { createSemaphore } from '../turn/semaphore.ts'
 import type { Duty } from './duty.ts'
+import { type DutyHealth, startRounds } from './rounds.ts'
 
 /** What a worker does, and how often it looks. */
 export interface WorkerOptions {
-  /** What it does. Names are unique within a worker. */
+  /** What it does. Names are unique within a worker. Each has its own database, so there may be several. */
   readonly duties: readonly Duty[]
   readonly platform?: Platform
-  /** How long a duty that found nothing to do waits before it looks again; 1,000 ms unless given, 1 ms to one day. */
+  /**
+   * How long a duty that found nothing to do waits before it looks again, unless it knows that something falls due before;
+   * 1,000 ms unless given, 1 ms to one day.
+   */
   readonly pollMs?: number
-  /** Is told of failures. What it throws is dropped: a report must not stop the work. */
+  /** Duties that run at the same time; the others wait for their turn, in the order they asked. All unless given. */
+  readonly concurrency?: number
+  /** How long `close` lets what is under way come to its end before it is cut off; 30,000 ms unless given, up to a day. */
+  readonly drainMs?: number
+  /** Is told of failures. What it throws or rejects with is dropped: a report must not stop the work. */
   readonly observe?: (event: WorkerEvent) => void
 }
 
@@ -28,18 +38,8 @@ export type WorkerEvent =
     }
   /** The first run that succeeded after `failures` in a row. */
   | { readonly type: 'duty.recovered'; readonly duty: string; readonly failures: number }
-
-/** How one duty fares. */
-export interface DutyHealth {
-  readonly name: string
-  readonly state: 'running' | 'waiting' | 'backing-off' | 'stopped'
-  /** Failures in a row, 0 after a run that succeeded. */
-  readonly failures: number
-  /** When a run last succeeded: epoch milliseconds, undefined before the first. */
-  readonly succeededAt: number | undefined
-  /** Items handled since the worker started. */
-  readonly handled: number
-}
+  /** The time to drain was over, and these duties were still running: what they do is cut off. */
+  | { readonly type: 'worker.cut-off'; readonly duties: readonly string[]; readonly drainMs: number }
 
 /** How a worker and its duties fare. */
 export interface WorkerHealth {
@@ -47,23 +47,32 @@ export interface WorkerHealth {
   readonly duties: readonly DutyHealth[]
 }
 
+/** How a worker ended. `abandoned` names the duties whose runs did not heed that they were cut off, and may still go on. */
+export type WorkerEnd =
+  | { readonly outcome: 'drained' }
+  | { readonly outcome: 'cut-off'; readonly abandoned: readonly string[] }
+
 /** Runs duties until it is closed. Any number of workers may share the duties' stores. */
 export interface Worker extends AsyncDisposable {
   /**
-   * There is work now: duties that wait for their next poll run at once, and those that are running run once more. A
+   * There is work now: duties that wait for their next poll run at once, and those that are running look once more. A
    * duty that backs off after a failure keeps to its delay, or every hint would hammer what is broken.
    */
   wake(): void
-  /** Aborts the signal of the runs under way and waits for them to end. Never rejects; later calls wait for the same. */
-  close(): Promise<void>
+  /**
+   * Tells the runs under way to take nothing more on, and waits for them to end; after `drainMs` they are cut off, and
+   * 5 s later left alone. Never rejects; later calls wait for the same.
+   */
+  close(): Promise<WorkerEnd>
   health(): WorkerHealth
 }
 
 const POLL_MS = 1_000
-const POLL_MAX_MS = 86_400_000
+const DRAIN_MS = 30_000
+const DAY_MS = 86_400_000
 
-/** The longest that a failing duty is left alone: a repaired store is noticed within a minute. */
-const BACKOFF_MAX_MS = 60_000
+/** What those that are cut off have to give back what they hold: a unit or two of a slow store. */
+const CUTOFF_MS = 5_000
 
 const isDuty = (value: unknown): value is Duty =>
   typeof value === 'object' &&
@@ -87,43 +96,64 @@ const workerOptions: z.ZodType<WorkerOptions> = z.strictObject({
       }
     }),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional(),
-  pollMs: z.number().min(1).max(POLL_MAX_MS).exactOptional(),
+  pollMs: z.number().min(1).max(DAY_MS).exactOptional(),
+  concurrency: z.int().min(1).max(10_000).exactOptional(),
+  drainMs: z.number().min(0).max(DAY_MS).exactOptional(),
   observe: z.custom<(event: WorkerEvent) => void>((value) => typeof value === 'function').exactOptional()
 })
 
 /**
- * Starts to run every duty, each on its own: again at once (after a turn of the event loop) as long as it handles
- * items, otherwise after `pollMs` or when woken. A duty that throws is reported and run again after a delay that
- * doubles from `pollMs` up to a minute, with jitter; it stops neither the others nor the process.
+ * Starts to run every duty, each on its own: again when it says that something falls due, at once (after a turn of the
+ * event loop) as long as it handles items and says nothing, and otherwise after `pollMs` or when woken. A duty that
+ * throws is reported and run again after a delay that doubles from `pollMs` up to a minute, with jitter; it stops
+ * neither the others nor the process.
  *
  * Waiting does not keep the process alive; a run under way does as far as its own I/O does. Throws `INVALID_OPTIONS`.
  */
 export function startWorker(options: WorkerOptions): Worker {
-  const {
-    duties,
-    platform = systemPlatform,
-    pollMs = POLL_MS,
-    observe
-  } = parseOptions(workerOptions, 'startWorker', options)
+  const parsed = parseOptions(workerOptions, 'startWorker', options)
+  const { duties, platform = systemPlatform, pollMs = POLL_MS, drainMs = DRAIN_MS, observe } = parsed
+  const turns = createSemaphore({ places: parsed.concurrency ?? duties.length, waitingMax: duties.length })
   const closing = new AbortController()
-  const report = (event: WorkerEvent): void => {
-    try {
-      observe?.(event)
-    } catch {
-      // Promised in the options: there is nowhere to report that reporting failed.
-    }
-  }
-  const rounds = duties.map((duty) => startRounds(duty, { platform, pollMs, report, signal: closing.signal }))
+  const cutoff = new AbortController()
+  const report = reporter(observe)
+  const rounds = duties.map((duty) =>
+    startRounds(duty, { platform, pollMs, turns, report, signal: closing.signal, cutoff: cutoff.signal })
+  )
   let state: WorkerHealth['state'] = 'running'
-  let closed: Promise<void> | undefined
+  let closed: Promise<WorkerEnd> | undefined
 
-  const close = (): Promise<void> => {
-    closed ??= (async () => {
-      state = 'closing'
-      closing.abort(new CoreError('CLOSED', 'the worker was closed', { what: 'worker' }))
-      await Promise.all(rounds.map(({ ended }) => ended))
-      state = 'closed'
-    })()
+  const running = (): string[] =>
+    rounds.flatMap((round) => {
+      const { name, state: at } = round.health()
+      return at === 'stopped' ? [] : [name]
+    })
+
+  /** Whether all have ended within `ms`. */
+  const endWithin = (ms: number): Promise<boolean> =>
+    new Promise((resolve) => {
+      const timer = platform.clock.startTimer(ms, () => resolve(false))
+      void Promise.all(rounds.map(({ ended }) => ended)).then(() => {
+        timer.cancel()
+        resolve(true)
+      })
+    })
+
+  const end = async (): Promise<WorkerEnd> => {
+    state = 'closing'
+    closing.abort(new CoreError('CLOSED', 'the worker was closed', { what: 'worker' }))
+    const drained = await endWithin(drainMs)
+    if (!drained) {
+      report({ type: 'worker.cut-off', duties: running(), drainMs })
+      const message = `the worker was closed, and ${drainMs} ms later cut off what was still under way`
+      cutoff.abort(new CoreError('CLOSED', message, { what: 'worker' }))
+      await endWithin(CUTOFF_MS)
+    }
+    state = 'closed'
+    return drained ? { outcome: 'drained' } : { outcome: 'cut-off', abandoned: running() }
+  }
+  const close = (): Promise<WorkerEnd> => {
+    closed ??= end()
     return closed
   }
 
@@ -133,95 +163,8 @@ export function startWorker(options: WorkerOptions): Worker {
     },
     close,
     health: () => ({ state, duties: rounds.map((round) => round.health()) }),
-    [Symbol.asyncDispose]: close
-  }
-}
-
-interface Rounds {
-  wake(): void
-  health(): DutyHealth
-  readonly ended: Promise<void>
-}
-
-function startRounds(
-  duty: Duty,
-  worker: {
-    readonly platform: Platform
-    readonly pollMs: number
-    readonly report: (event: WorkerEvent) => void
-    readonly signal: AbortSignal
-  }
-): Rounds {
-  const { platform, pollMs, report, signal } = worker
-  const { clock, random } = platform
-  const { name } = duty
-  let state: DutyHealth['state'] = 'waiting'
-  let failures = 0
-  let handledInAll = 0
-  let succeededAt: number | undefined
-  /** Set by a wake since the run began, which may have looked before the new work was there. */
-  let wokenMeanwhile = false
-  let endPause: (() => void) | undefined
-
-  /** The delay until the next run, after a run that went well or not. */
-  const round = async (): Promise<number> => {
-    state = 'running'
-    wokenMeanwhile = false
-    try {
-      const { handled } = await duty.run({ signal })
-      if (failures > 0) report({ type: 'duty.recovered', duty: name, failures })
-      failures = 0
-      handledInAll += handled
-      succeededAt = clock.now()
-      state = 'waiting'
-      return handled > 0 ? 0 : pollMs
-    } catch (error) {
-      // A run that ended because it was told to has not failed.
-      if (signal.aborted && error === signal.reason) return 0
-      failures += 1
-      const ceilingMs = Math.max(pollMs, Math.min(BACKOFF_MAX_MS, pollMs * 2 ** failures))
-      const retryInMs = Math.ceil(ceilingMs * (0.5 + random.float() / 2))
-      report({ type: 'duty.failed', duty: name, error, failures, retryInMs })
-      state = 'backing-off'
-      return retryInMs
+    async [Symbol.asyncDispose]() {
+      await close()
     }
-  }
-
-  /**
-   * Ends after `delayMs`, when woken, or when the worker closes. A pause of 0 ms is a turn of the event loop, so that a
-   * duty that is always busy starves neither timers nor sockets; the process must not end on it.
-   */
-  const pause = (delayMs: number): Promise<void> =>
-    new Promise((resolve) => {
-      const end = (): void => {
-        timer.cancel()
-        signal.removeEventListener('abort', end)
-        endPause = undefined
-        resolve()
-      }
-      const timer = clock.startTimer(delayMs, end, { background: delayMs > 0 })
-      signal.addEventListener('abort', end, { once: true })
-      endPause = end
-    })
-
-  const drive = async (): Promise<void> => {
-    // The caller gets its worker before the first run, which may want to use it.
-    await Promise.resolve()
-    while (!signal.aborted) {
-      const delayMs = await round()
-      if (signal.aborted) break
-      // Asked only here, in one step with the start of the pause: a wake may come between the end of the run and this.
-      await pause(state === 'waiting' && wokenMeanwhile ? 0 : delayMs)
-    }
-    state = 'stopped'
-  }
-
-  return {
-    wake() {
-      wokenMeanwhile = true
-      if (state === 'waiting') endPause?.()
-    },
-    health: () => ({ name, state, failures, succeededAt, handled: handledInAll }),
-    ended: drive()
   }
 }

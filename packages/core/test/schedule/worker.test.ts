@@ -281,7 +281,135 @@ describe('worker', () => {
     expect(events).toMatchObject([{ type: 'duty.failed', error: new Error('a real fault') }])
   })
 
-  it('lets timers and sockets have their turn while a duty is always busy', async () => {
+  it('looks again when the duty says that something falls due, and not later than its poll', async () => {
+    const platform = testPlatform()
+    const hints = [250, 40_000, undefined, Number.POSITIVE_INFINITY]
+    const runsAt: number[] = []
+    await using _worker = startWorker({
+      platform,
+      pollMs: 1_000,
+      duties: [
+        {
+          name: 'test.hinting',
+          run: async () => {
+            runsAt.push(platform.clock.monotonic())
+            // With a hint it is not run again at once although it handled something.
+            return { handled: 1, nextDueInMs: hints[runsAt.length - 1] ?? 60_000 }
+          }
+        }
+      ]
+    })
+    await platform.clock.advance(3_500)
+    expect(runsAt).toEqual([0, 250, 1_250, 2_250, 3_250])
+  })
+
+  it('lets no more duties run at a time than it may, and each has its turn', async () => {
+    const platform = testPlatform()
+    let under = 0
+    let most = 0
+    let spread = 0
+    const runs = new Map<string, number>()
+    const busy = (name: string): Duty => ({
+      name,
+      run: async () => {
+        under += 1
+        most = Math.max(most, under)
+        const run = (runs.get(name) ?? 0) + 1
+        runs.set(name, run)
+        if (runs.size === 5) spread = Math.max(spread, Math.max(...runs.values()) - Math.min(...runs.values()))
+        await new Promise((resolve) => setImmediate(resolve))
+        under -= 1
+        return { handled: run < 10 ? 1 : 0 }
+      }
+    })
+    const worker = startWorker({ platform, concurrency: 2, duties: ['a', 'b', 'c', 'd', 'e'].map(busy) })
+    await platform.clock.advance(0)
+    expect(most).toBe(2)
+    expect([...runs.values()]).toEqual([10, 10, 10, 10, 10])
+    expect(spread).toBeLessThanOrEqual(2)
+    const closed = worker.close()
+    await platform.clock.advance(0)
+    expect(await closed).toEqual({ outcome: 'drained' })
+  })
+
+  it('tells a run under way that it was woken, and shows what a duty knows of its items', async () => {
+    const platform = testPlatform()
+    const gate = Promise.withResolvers<{ handled: number }>()
+    let woken = 0
+    await using worker = startWorker({
+      platform,
+      duties: [
+        {
+          name: 'test.looking',
+          run: () => gate.promise,
+          wake() {
+            woken += 1
+          },
+          status: () => ({ lagMs: 7, setAside: 3 })
+        }
+      ]
+    })
+    await platform.clock.advance(0)
+    worker.wake()
+    expect(woken).toBe(1)
+    expect(worker.health().duties[0]?.status).toEqual({ lagMs: 7, setAside: 3 })
+    gate.resolve({ handled: 0 })
+    await platform.clock.advance(0)
+  })
+
+  it('cuts off what has not ended when the time to drain is over, says so, and leaves alone what heeds nothing', async () => {
+    const platform = testPlatform()
+    const events: WorkerEvent[] = []
+    const seen: string[] = []
+    const worker = startWorker({
+      platform,
+      drainMs: 2_000,
+      observe: (event) => events.push(event),
+      duties: [
+        {
+          name: 'test.slow',
+          run: ({ signal, cutoff }) =>
+            new Promise((_, reject) => {
+              signal.addEventListener('abort', () => seen.push(`signal ${platform.clock.monotonic()}`))
+              cutoff?.addEventListener('abort', () => {
+                seen.push(`cutoff ${platform.clock.monotonic()}`)
+                reject(cutoff.reason as Error)
+              })
+            })
+        },
+        { name: 'test.deaf', run: () => never },
+        notingDuty(platform, () => 0)
+      ]
+    })
+    await platform.clock.advance(1_000)
+    const closed = worker.close()
+    await platform.clock.advance(2_000)
+    expect(seen).toEqual(['signal 1000', 'cutoff 3000'])
+    expect(worker.health().state).toBe('closing')
+    await platform.clock.advance(5_000)
+    expect(await closed).toEqual({ outcome: 'cut-off', abandoned: ['test.deaf'] })
+    expect(events).toEqual([{ type: 'worker.cut-off', duties: ['test.slow', 'test.deaf'], drainMs: 2_000 }])
+    expect(platform.clock.pendingTimers).toBe(0)
+  })
+
+  it('survives an observer whose promise rejects', async () => {
+    const unhandled: unknown[] = []
+    const onUnhandled = (error: unknown): void => void unhandled.push(error)
+    process.on('unhandledRejection', onUnhandled)
+    const broken: unknown = () => Promise.reject(new Error('the observer is broken too'))
+    const platform = testPlatform()
+    await using _worker = startWorker({
+      platform,
+      duties: [notingDuty(platform, () => Promise.reject(new Error('down')))],
+      observe: broken as () => void
+    })
+    await platform.clock.advance(4_000)
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('unhandledRejection', onUnhandled)
+    expect(unhandled).toEqual([])
+  })
+
+  it('lets timers and sockets have their turn while a duty is always busy (pitfall 5)', async () => {
     let runs = 0
     await using _worker = startWorker({ duties: [{ name: 'test.busy', run: async () => ({ handled: ++runs }) }] })
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
@@ -298,6 +426,9 @@ describe('worker', () => {
     ['pollMs of NaN', { duties: [duty], pollMs: Number.NaN }, 'pollMs'],
     ['infinite pollMs', { duties: [duty], pollMs: Number.POSITIVE_INFINITY }, 'pollMs'],
     ['pollMs beyond a day', { duties: [duty], pollMs: 86_400_001 }, 'pollMs'],
+    ['no duty at a time', { duties: [duty], concurrency: 0 }, 'concurrency'],
+    ['a negative time to drain', { duties: [duty], drainMs: -1 }, 'drainMs'],
+    ['an infinite time to drain', { duties: [duty], drainMs: Number.POSITIVE_INFINITY }, 'drainMs'],
     ['a misspelt option', { duties: [duty], pollMS: 5 }, 'pollMS'],
     ['an observer that is no function', { duties: [duty], observe: {} }, 'observe']
   ])('is refused with %s', (_what, options, path) => {
