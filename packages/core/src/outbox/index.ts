@@ -1,0 +1,8 @@
+export type { OutboxEntry, Removal, Revival } from './dead-letters.ts'
+export type { DestinationBreaker } from './destinations.ts'
+export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
+export type { DeathCause, OutboxEvent, OutboxMessageRef } from './outbox-event.ts'
+export type { OutboxHealth } from './outbox-health.ts'
+export type { OutboxDraft, OutboxMessage, OutboxRef } from './outbox-message.ts'
+export { outboxSchema } from './outbox-schema.ts'
+export type { DeliveryOutcome } from './verdict.ts'
