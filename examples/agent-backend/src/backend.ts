@@ -1,5 +1,7 @@
 import path from 'node:path'
-import { type AuditLog, auditSchema, createAuditLog } from '@enablement/core/audit'
+import { type AuditLog, auditSchema, createAuditLog, createAuditSealer, ed25519Signer } from '@enablement/core/audit'
+import { fileCheckpointSink } from '@enablement/core/audit-file'
+import { lockSchema } from '@enablement/core/lock'
 import { startWorker } from '@enablement/core/schedule'
 import { migrate } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
@@ -55,9 +57,12 @@ export interface Backend extends AsyncDisposable {
 export async function openBackend(options: BackendOptions): Promise<Backend> {
   const { folder, keys, channels, observe } = options
   const db = sqliteDatabase({ path: path.join(folder, 'backend.sqlite') })
-  await migrate(db, [auditSchema, oversightSchema, meteringSchema, runtimeSchema, messagingSchema])
+  await migrate(db, [auditSchema, lockSchema, oversightSchema, meteringSchema, runtimeSchema, messagingSchema])
 
   const audit = createAuditLog({ db })
+  // Checkpoints belong where whoever owns the database does not: another disk at least.
+  const checkpoints = fileCheckpointSink({ path: path.join(folder, 'audit-checkpoints') })
+  const sealer = createAuditSealer({ db, signer: ed25519Signer(keys.audit), sink: checkpoints })
   const oversight = createOversight({
     store: sqlOversightStore(db, { audit }),
     actions: [raiseMemoryLimit],
@@ -113,7 +118,7 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
   await Promise.all([analyst.publishPrekeys(), reporter.publishPrekeys()])
 
   const worker = startWorker({
-    duties: [...oversight.duties, ...runtime.duties, ...analyst.duties, ...reporter.duties],
+    duties: [sealer.duty, ...oversight.duties, ...runtime.duties, ...analyst.duties, ...reporter.duties],
     pollMs: 100
   })
 
@@ -129,7 +134,7 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
       await worker.close()
       await runtime.close()
       await Promise.all([analyst.close(), reporter.close()])
-      await Promise.all([db.close(), reporterDb.close()])
+      await Promise.all([db.close(), reporterDb.close(), checkpoints.close()])
     }
   }
 }

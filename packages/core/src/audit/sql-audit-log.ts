@@ -1,97 +1,139 @@
+import { bytesToHex } from '@noble/hashes/utils.js'
 import { z } from 'zod'
-import { CoreError } from '../failure/core-error.ts'
+import { systemRandom } from '../chance/random.ts'
+import { createIdSource } from '../chance/uuid-v7.ts'
 import { parseOptions } from '../failure/options.ts'
+import { canonicalJson } from '../json/canonical-json.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import type { Sql, SqlDatabase, SqlRow } from '../sql/sql-database.ts'
-import { execute, firstRow, integerOf, rows, textOf } from '../sql/statement.ts'
-import { checkDraft } from './audit-draft.ts'
-import { entryOf, entryText } from './audit-entry.ts'
-import type { AuditDraft, AuditLog, AuditRef } from './audit-log.ts'
-import { verifyLog } from './audit-verification.ts'
-import { chainHash, GENESIS } from './hash-chain.ts'
+import { execute, firstRow, rows, textOf } from '../sql/statement.ts'
+import { type CheckedDraft, checkDraft, nameSchema } from './audit-draft.ts'
+import { ENTRY_COLUMNS, entryOf, hasDetail, newEntry } from './audit-entry.ts'
+import type { AuditDraft, AuditLog, AuditPage, AuditRef, Redaction, RedactionRequest } from './audit-log.ts'
+import { extendHead, lockHead } from './log-tree.ts'
+import { REDACTED, redactionSubject } from './redaction.ts'
+import { verifyAuditLog } from './verification.ts'
 
-/** Where the log lives. */
+/** Where the log lives, and when its entries become leaves. */
 export interface AuditLogOptions {
   /** A database that has taken `auditSchema`. */
   readonly db: SqlDatabase
+  /**
+   * `deferred`, the default: an append is one insert that waits for nobody, and a sealer (`createAuditSealer`) makes the
+   * entry a leaf of its tenant's tree within the stated window. Until then its removal leaves no trace in the log.
+   *
+   * `chained`: the entry becomes the next leaf in its own unit, under a lock on its tenant's head that lasts until the
+   * unit ends. No entry is ever without its place, and one tenant's units that append run one after another; append
+   * last in a unit. A sealer still signs the tree.
+   *
+   * Both may extend the same log at the same time.
+   */
+  readonly ordering?: 'deferred' | 'chained'
   readonly platform?: Platform
 }
 
 const optionsSchema: z.ZodType<AuditLogOptions> = z.strictObject({
   db: z.custom<SqlDatabase>((value) => typeof value === 'object' && value !== null && 'run' in value),
+  ordering: z.enum(['deferred', 'chained']).exactOptional(),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 
-/** Entries that one `read` gives at most, and unless it is told otherwise. An entry has at most about 18 KiB. */
+/** Entries that one `read` gives at most, and unless it is told otherwise. An entry has at most about 20 KiB. */
 const READ_MAX = 1_000
 const READ_DEFAULT = 100
 
-const readSchema: z.ZodType<{ readonly after?: number; readonly limit?: number }> = z.strictObject({
+const pageSchema: z.ZodType<AuditPage> = z.strictObject({
   after: z.int().min(0).exactOptional(),
   limit: z.int().min(1).max(READ_MAX).exactOptional()
 })
 
-/**
- * The audit log in the tables of `auditSchema`: one hash chain per tenant, which several processes extend at the same
- * time without forking it, because each append locks its tenant's head row until its unit ends. One tenant's units
- * that append therefore run one after another; append last in a unit, so that it holds the lock for a short time.
- *
- * Throws `INVALID_OPTIONS`.
- */
-export function createAuditLog(options: AuditLogOptions): AuditLog {
-  const { db, platform = systemPlatform } = parseOptions(optionsSchema, 'createAuditLog', options)
+const redactionSchema: z.ZodType<RedactionRequest> = z.strictObject({
+  tenant: nameSchema,
+  id: nameSchema,
+  actor: nameSchema,
+  reason: nameSchema
+})
 
-  function* append(draft: AuditDraft): Sql<AuditRef> {
+/** The audit log in the tables of `auditSchema`. Any number of processes extend it. Throws `INVALID_OPTIONS`. */
+export function createAuditLog(options: AuditLogOptions): AuditLog {
+  const {
+    db,
+    ordering = 'deferred',
+    platform = systemPlatform
+  } = parseOptions(optionsSchema, 'createAuditLog', options)
+  // Not the platform's chance: two platforms of one seed would give two entries of one database the same id.
+  const nextId = createIdSource({ clock: platform.clock, random: systemRandom })
+
+  function* append(draft: CheckedDraft): Sql<AuditRef> {
     const { tenant } = draft
-    const head = yield* lockHead(tenant)
-    const sequence = integerOf(head, 'sequence') + 1
-    const entry = entryText(draft, sequence, platform.clock.now())
-    const hash = chainHash(textOf(head, 'hash'), entry)
+    const head = ordering === 'chained' ? yield* lockHead(db.dialect, tenant) : undefined
+    const leafIndex = head?.edge.size
+    const entry = newEntry(draft, nextId(), platform.clock.now())
     yield* execute(
-      'insert into audit_entries(tenant, sequence, entry, hash) values (?, ?, ?, ?)',
+      `insert into audit_entries(tenant, id, leaf_index, leaf_hash, action, subject, entry, detail, salt)
+       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       tenant,
-      sequence,
-      entry,
-      hash
+      entry.id,
+      leafIndex ?? null,
+      entry.leafHash,
+      draft.action,
+      draft.subject,
+      entry.text,
+      entry.detail ?? null,
+      entry.salt ?? null
     )
-    yield* execute('update audit_heads set sequence = ?, hash = ? where tenant = ?', sequence, hash, tenant)
-    return { tenant, sequence, hash }
+    if (head !== undefined) yield* extendHead(tenant, head.edge, [entry.leafHash])
+    const ref = { tenant, id: entry.id, leafHash: bytesToHex(entry.leafHash) }
+    return leafIndex === undefined ? ref : { ...ref, leafIndex }
   }
 
-  /**
-   * The tenant's head row, locked. It is made first where there is none: a lock on a row that does not exist holds
-   * nobody up, and two first appends would fork the chain. The select after the insert reads what the winner committed.
-   */
-  function* lockHead(tenant: string): Sql<SqlRow> {
-    const select = `select sequence, hash from audit_heads where tenant = ?${db.dialect.forUpdate}`
-    const found = yield* firstRow(select, tenant)
-    if (found !== undefined) return found
-    const insert = 'insert into audit_heads(tenant, sequence, hash) values (?, 0, ?) on conflict do nothing'
-    yield* execute(insert, tenant, GENESIS)
-    const made = yield* firstRow(select, tenant)
-    if (made !== undefined) return made
-    const reason = 'an audit head vanished while it was made'
-    throw new CoreError('STORE_DAMAGED', reason, { store: 'sql', reason })
+  function* redact({ tenant, id, actor, reason }: RedactionRequest): Sql<Redaction> {
+    const select = `select ${ENTRY_COLUMNS} from audit_entries where id = ? and tenant = ?${db.dialect.forUpdate}`
+    const row = yield* firstRow(select, id, tenant)
+    if (row === undefined) return { outcome: 'unknown' }
+    if (!hasDetail(row)) return { outcome: 'without-detail' }
+    if (row['detail'] === null) return { outcome: 'already-redacted' }
+    yield* execute('update audit_entries set detail = null, salt = null where id = ?', id)
+    const draft = { tenant, actor, action: REDACTED, subject: redactionSubject(id), detail: canonicalJson({ reason }) }
+    return { outcome: 'redacted', ref: yield* append(draft) }
   }
 
   return {
-    append: (draft) => append(checkDraft(draft)),
+    append: (draft: AuditDraft) => append(checkDraft(draft)),
     async record(draft) {
       const checked = checkDraft(draft)
       return db.run(() => append(checked))
     },
+    redact: (request) => redact(parseOptions(redactionSchema, 'auditLog.redact', request)),
     async read(tenant, page = {}) {
-      const { after = 0, limit = READ_DEFAULT } = parseOptions(readSchema, 'auditLog.read', page)
-      const found = await db.run(() =>
-        rows(
-          'select sequence, entry, hash from audit_entries where tenant = ? and sequence > ? order by sequence limit ?',
-          tenant,
-          after,
-          limit
-        )
-      )
-      return found.map((row) => entryOf(tenant, row))
+      const { after = 0, limit = READ_DEFAULT } = parseOptions(pageSchema, 'auditLog.read', page)
+      return (await db.run(() => readPage(tenant, after, limit))).map(entryOf)
     },
-    verify: (tenant) => verifyLog(db, tenant)
+    verify: (tenant) => verifyAuditLog(db, tenant)
   }
+}
+
+/**
+ * A page of the log. What is not sealed is read first: on Postgres the second statement sees what was committed since,
+ * so an entry that is sealed in between is met twice, and dropped once, instead of never.
+ */
+function* readPage(tenant: string, after: number, limit: number): Sql<readonly SqlRow[]> {
+  const unsealed = yield* rows(
+    `select ${ENTRY_COLUMNS} from audit_entries where tenant = ? and leaf_index is null order by position limit ?
+     offset (select case when sealed.size < ? then ? - sealed.size else 0 end
+             from (select coalesce((select size from audit_heads where tenant = ?), 0) as size) as sealed)`,
+    tenant,
+    limit,
+    after,
+    after,
+    tenant
+  )
+  const sealed = yield* rows(
+    `select ${ENTRY_COLUMNS} from audit_entries where tenant = ? and leaf_index >= ? order by leaf_index limit ?`,
+    tenant,
+    after,
+    limit
+  )
+  const met = new Set(sealed.map((row) => textOf(row, 'id')))
+  return [...sealed, ...unsealed.filter((row) => !met.has(textOf(row, 'id')))].slice(0, limit)
 }

@@ -1,0 +1,1 @@
+export { type FileCheckpointSink, type FileCheckpointSinkOptions, fileCheckpointSink } from './file-checkpoint-sink.ts'
