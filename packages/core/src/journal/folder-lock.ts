@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { CoreError } from '../failure/core-error.ts'
-import { JOURNAL, unavailable } from './journal-failure.ts'
+import { taken, unavailable } from './journal-failure.ts'
 
 /** An empty file in the folder; only its lock means anything. */
 const LOCK_FILE = 'lock'
@@ -24,12 +23,15 @@ export function lockFolder(folder: string): { release(): void } {
     // Nothing is ever written: no rollback journal needs to lie beside it.
     file.exec('pragma journal_mode = memory; begin exclusive')
     const held = file
-    return { release: () => held.close() }
+    return {
+      release() {
+        if (held.isOpen) held.close()
+      }
+    }
   } catch (error) {
     file?.close()
     if (((error as { readonly errcode?: number }).errcode ?? 0) % 256 === BUSY) {
-      const message = 'the journal cannot open its folder: another journal, here or in another process, has it open'
-      throw new CoreError('STORE_UNAVAILABLE', message, { store: JOURNAL, operation: 'open' }, { cause: error })
+      throw taken(error)
     }
     throw unavailable('open', error)
   }

@@ -31,6 +31,12 @@ export function exhausted(): CoreError {
   return new CoreError('OVERLOADED', message, { what: 'journal numbering', waiting: 0, limit: 0 })
 }
 
+/** Somebody has the folder open. */
+export function taken(cause?: unknown): CoreError {
+  const message = 'the journal cannot open its folder: another journal, here or in another process, has it open'
+  return new CoreError('STORE_UNAVAILABLE', message, { store: JOURNAL, operation: 'open' }, { cause })
+}
+
 export function refused(subject: string, path: string, message: string): CoreError {
   const issues = [{ path, message }]
   return new CoreError('INVALID_OPTIONS', `${subject} refused its options: ${path}: ${message}`, { subject, issues })

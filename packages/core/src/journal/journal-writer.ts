@@ -4,11 +4,11 @@ import { JOURNAL } from './journal-failure.ts'
 import { encodeSeal } from './record-format.ts'
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type Segment, segmentName } from './segment.ts'
 import type { SegmentList } from './segment-list.ts'
-import type { FromWriter, ToWriter } from './writer-protocol.ts'
-import { startWriterThread, type WriterThread } from './writer-thread.ts'
+import type { BatchWriter, FromWriter, ToWriter } from './writer-protocol.ts'
 
 export interface JournalWriterOptions {
-  readonly folder: string
+  /** Starts what writes; called when there is something to write. */
+  readonly startWriter: () => BatchWriter
   /** The segments on disk; the writer adds its own and updates the last. */
   readonly segments: SegmentList
   readonly segmentMaxBytes: number
@@ -21,7 +21,7 @@ export interface JournalWriterOptions {
 export class JournalWriter {
   readonly #options: JournalWriterOptions
   readonly #queue: AppendQueue
-  #thread: WriterThread | undefined
+  #writer: BatchWriter | undefined
   /** The segment that this writer made and goes on in; the ones that it found stay as they are. */
   #active: Segment | undefined
   #scheduled = false
@@ -63,15 +63,15 @@ export class JournalWriter {
     })
   }
 
-  /** Seals the segment under way and ends the thread. Only when drained. */
+  /** Seals the segment under way and ends what writes. Only when drained. */
   async end(): Promise<void> {
     const active = this.#active
     if (active !== undefined && this.#failure === undefined) {
       const seal = encodeSeal(active, active.nextSequence)
       // A seal that did not get to the disk costs the next opening some reading, and nobody a record.
-      await this.#thread?.perform({ kind: 'seal', atBytes: active.endBytes, seal })
+      await this.#writer?.perform({ kind: 'seal', atBytes: active.endBytes, seal })
     }
-    await this.#thread?.end()
+    await this.#writer?.end()
   }
 
   get #idle(): boolean {
@@ -108,8 +108,8 @@ export class JournalWriter {
 
   async #perform(command: ToWriter, transfer: readonly ArrayBuffer[]): Promise<FromWriter> {
     try {
-      this.#thread ??= startWriterThread({ folder: this.#options.folder })
-      return await this.#thread.perform(command, transfer)
+      this.#writer ??= this.#options.startWriter()
+      return await this.#writer.perform(command, transfer)
     } catch {
       return { outcome: 'failed', code: 'NO_THREAD', syscall: 'the writing thread' }
     }

@@ -1,17 +1,22 @@
+import { resolve } from 'node:path'
 import { isUint8Array } from 'node:util/types'
 import { z } from 'zod'
 import type { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { reporter } from '../failure/reporter.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
-import { makeFolder, removeSegments } from './folder.ts'
-import { lockFolder } from './folder-lock.ts'
+import { type JournalDisk, type JournalFolder, removeIfThere } from './journal-disk.ts'
 import { closed, exhausted, overloaded, refused, unavailable } from './journal-failure.ts'
 import { JournalWriter } from './journal-writer.ts'
+import { machineDisk } from './machine-disk.ts'
 import { PAYLOAD_MAX_BYTES, RECORD_HEADER_BYTES, TYPE_MAX } from './record-format.ts'
 import { type Recovered, recoverFolder } from './recovery.ts'
 import { type JournalRecord, replaySegments } from './replay.ts'
 import { EPOCH_MAX, SEGMENT_FLOOR_BYTES, SEGMENT_HEADER_BYTES, SEQUENCE_MAX } from './segment.ts'
 import { SegmentList } from './segment-list.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import type { BatchWriter } from './writer-protocol.ts'
+import { startWriterThread } from './writer-thread.ts'
 
 /** Where the journal is and how much it may hold. */
 export interface JournalOptions {
@@ -30,6 +35,11 @@ export interface JournalOptions {
    * made room. A segment counts for 4 KiB at the least, and its 28 bytes of header on top.
    */
   readonly totalMaxBytes?: number
+  /**
+   * What the folder is on. Unless given, the machine's file system, which a thread of the journal's own writes to; a disk
+   * that is given, such as `simulatedDisk` of `/testing`, is written to from this thread.
+   */
+  readonly disk?: JournalDisk
   readonly platform?: Platform
   /** Is told what an operator should hear of. What it throws is dropped. */
   readonly observe?: (event: JournalEvent) => void
@@ -88,11 +98,14 @@ export interface Journal extends AsyncDisposable {
   /**
    * Says that the records up to and including `through` are consumed. Removes the segments that hold no other; the last
    * one stays, for it knows the next sequence. Throws `INVALID_OPTIONS` for a cursor ahead of the journal,
-   * `STORE_UNAVAILABLE` and `CLOSED`.
+   * `STORE_UNAVAILABLE`, after a sync that failed here each time until the journal is opened again, and `CLOSED`.
    */
   trim(options: { readonly through: bigint }): Promise<{ readonly segments: number; readonly bytes: number }>
   status(): JournalStatus
-  /** Refuses what comes, waits for what was appended, and lets go of the folder. Later calls wait for the same. */
+  /**
+   * Refuses what comes, waits for what was appended, and lets go of the folder. Later calls wait for the same. Throws
+   * `STORE_UNAVAILABLE` when it cannot let go.
+   */
   close(): Promise<void>
 }
 
@@ -122,6 +135,7 @@ const journalOptions = z
     queueMaxBytes: z.int().min(1).max(SEGMENT_LIMIT_BYTES).default(QUEUE_MAX_BYTES),
     segmentMaxBytes: z.int().min(SEGMENT_FLOOR_BYTES).max(SEGMENT_LIMIT_BYTES).default(SEGMENT_MAX_BYTES),
     totalMaxBytes: z.int().min(1).max(TOTAL_LIMIT_BYTES).default(TOTAL_MAX_BYTES),
+    disk: z.custom<JournalDisk>(isObject).optional(),
     platform: z.custom<Platform>(isObject).default(systemPlatform),
     observe: z.custom<(event: JournalEvent) => void>((value) => typeof value === 'function').optional()
   })
@@ -156,38 +170,48 @@ const journalOptions = z
  */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
   const limits = parseOptions(journalOptions, 'openJournal', options)
-  const { folder } = limits
-  let lock: { release(): void } | undefined
+  const { disk = machineDisk } = limits
+  // For the thread that writes, which starts later: the process may be elsewhere by then.
+  const path = limits.disk === undefined ? resolve(limits.folder) : limits.folder
+  let folder: JournalFolder | undefined
   let found: Recovered
   try {
-    await makeFolder(folder)
-    lock = lockFolder(folder)
+    folder = await disk.openFolder(path)
     found = await recoverFolder(folder)
   } catch (error) {
-    lock?.release()
+    // What went wrong first is what the caller has to hear.
+    await folder?.close().catch(() => undefined)
     throw unavailable('open', error)
   }
-  const report = (event: JournalEvent): void => {
-    try {
-      limits.observe?.(event)
-    } catch {
-      // Promised in the options: there is nowhere to report that reporting failed.
-    }
-  }
+  const report = reporter<JournalEvent>(limits.observe)
   if (found.tornTail !== undefined) report({ type: 'journal.tail-cut', ...found.tornTail })
-  return journalOver({ ...limits, report, lock }, new SegmentList(found.segments))
+  const startWriter = (): BatchWriter =>
+    limits.disk === undefined ? startWriterThread({ folder: path }) : writerHere(folder)
+  return journalOver({ ...limits, report, startWriter, folder }, new SegmentList(found.segments))
 }
 
-type Parts = Readonly<z.output<typeof journalOptions>> & {
+function writerHere(folder: JournalFolder): BatchWriter {
+  const writer = new SegmentWriter(folder)
+  return {
+    async perform(command) {
+      const end = await writer.perform(command)
+      return command.kind === 'seal' ? end : { ...end, bytes: command.bytes }
+    },
+    end: () => writer.end()
+  }
+}
+
+type Parts = Omit<z.output<typeof journalOptions>, 'folder'> & {
   readonly report: (event: JournalEvent) => void
-  readonly lock: { release(): void }
+  readonly startWriter: () => BatchWriter
+  readonly folder: JournalFolder
 }
 
 function journalOver(parts: Parts, segments: SegmentList): Journal {
-  const { folder, recordMaxBytes, queueMax, queueMaxBytes, totalMaxBytes, platform, report, lock } = parts
+  const { folder, recordMaxBytes, queueMax, queueMaxBytes, totalMaxBytes, platform, report } = parts
   const epoch = (segments.last?.epoch ?? 0) + 1
   const writer = new JournalWriter({
-    folder,
+    startWriter: parts.startWriter,
     segments,
     segmentMaxBytes: parts.segmentMaxBytes,
     newKey: () => ({ epoch, salt: platform.random.below(2 ** 32) }),
@@ -195,6 +219,8 @@ function journalOver(parts: Parts, segments: SegmentList): Journal {
   })
   let closing: Promise<void> | undefined
   let trimming: Promise<unknown> = Promise.resolve()
+  /** Why a removal may come back after a power cut: one more behind it would then be a hole. */
+  let trimFailure: Error | undefined
 
   const lastSequence = (): bigint => segments.nextSequence - 1n
 
@@ -228,12 +254,19 @@ function journalOver(parts: Parts, segments: SegmentList): Journal {
   }
 
   const trimNow = async (cursor: bigint): Promise<{ segments: number; bytes: number }> => {
+    if (trimFailure !== undefined) throw trimFailure
     const removed = segments.consumed(cursor)
-    await removeSegments(
-      folder,
-      removed.map(({ name }) => name),
-      () => segments.removeFirst()
-    )
+    // The oldest first, each one's name durably before the next: after a power cut what is left has no hole.
+    for (const { name } of removed) {
+      await removeIfThere(folder, name)
+      segments.removeFirst()
+      try {
+        await folder.sync()
+      } catch (error) {
+        trimFailure = error as Error
+        throw error
+      }
+    }
     return { segments: removed.length, bytes: removed.reduce((sum, { endBytes }) => sum + endBytes, 0) }
   }
 
@@ -259,7 +292,9 @@ function journalOver(parts: Parts, segments: SegmentList): Journal {
       await writer.drained()
       await trimming
       await writer.end()
-      lock.release()
+      await folder.close().catch((error: unknown) => {
+        throw unavailable('close', error)
+      })
     })()
     return closing
   }

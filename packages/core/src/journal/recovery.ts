@@ -1,10 +1,16 @@
-import { type FileHandle, open } from 'node:fs/promises'
-import { join } from 'node:path'
 import { CoreError } from '../failure/core-error.ts'
-import { segmentNames, syncFolder } from './folder.ts'
+import { type JournalFile, type JournalFolder, readAt, removeIfThere, writeAll } from './journal-disk.ts'
 import { damaged, JOURNAL } from './journal-failure.ts'
-import { decodeSegmentHeader, FORMAT_VERSION, SEGMENT_HEADER_BYTES, type Segment, segmentName } from './segment.ts'
-import { proofOfDamage, readAt, recordsOf } from './segment-reader.ts'
+import {
+  decodeSegmentHeader,
+  FORMAT_VERSION,
+  isSegmentName,
+  SEGMENT_HEADER_BYTES,
+  type Segment,
+  segmentName,
+  UNFINISHED_SUFFIX
+} from './segment.ts'
+import { proofOfDamage, recordsOf } from './segment-reader.ts'
 
 /** Bytes copied at a time when a segment is written again. */
 const REWRITE_BYTES = 1_048_576
@@ -34,13 +40,13 @@ interface Scanned {
  * Throws `STORE_DAMAGED` and changes nothing when bytes in front of a valid record are none and no torn write either, when a finished segment has
  * anything else in it, or when segments are missing in between; `SCHEMA_TOO_NEW` when a later version wrote one.
  */
-export async function recoverFolder(folder: string): Promise<Recovered> {
+export async function recoverFolder(folder: JournalFolder): Promise<Recovered> {
   const names = await segmentNames(folder)
   const segments: Segment[] = []
   let tornTail: TornTail | undefined
   for (const [index, name] of names.entries()) {
     const last = index === names.length - 1
-    const file = await open(join(folder, name), last ? 'r+' : 'r')
+    const file = await folder.open(name, last ? 'update' : 'read')
     try {
       const scanned = await scan(file, name)
       checkChain(segments.at(-1), scanned.segment)
@@ -51,13 +57,27 @@ export async function recoverFolder(folder: string): Promise<Recovered> {
       await file.close()
     }
   }
+  // The sync of an empty segment's name may have failed: a journal that was trimmed to it alone would begin anew after
+  // a power cut. The one before it knows the next sequence, too.
+  while (segments.length > 1 && isEmpty(segments.at(-1) as Segment)) {
+    await removeIfThere(folder, (segments.pop() as Segment).name)
+  }
   // An opener before this one may have ended between a name and its durability.
-  await syncFolder(folder)
+  await folder.sync()
   return { segments, tornTail }
 }
 
-async function scan(file: FileHandle, name: string): Promise<Scanned> {
-  const { size: fileBytes } = await file.stat()
+const isEmpty = ({ firstSequence, nextSequence }: Segment): boolean => firstSequence === nextSequence
+
+/** The segments' names in order. Removes what was left of a segment that was being made. */
+async function segmentNames(folder: JournalFolder): Promise<string[]> {
+  const names = await folder.names()
+  for (const name of names) if (name.endsWith(UNFINISHED_SUFFIX)) await folder.remove(name)
+  return names.filter(isSegmentName).sort()
+}
+
+async function scan(file: JournalFile, name: string): Promise<Scanned> {
+  const fileBytes = await file.lengthBytes()
   const header = decodeSegmentHeader(await readAt(file, 0, SEGMENT_HEADER_BYTES))
   if (header === undefined) throw damaged(`bytes 0 to ${SEGMENT_HEADER_BYTES} of ${name} are not its header`)
   if ('version' in header) {
@@ -84,7 +104,7 @@ function checkChain(before: Segment | undefined, segment: Segment): void {
 }
 
 /** Refuses what follows the last valid record, unless it can be a torn tail. */
-async function checkRest(file: FileHandle, { segment, fileBytes }: Scanned, last: boolean): Promise<void> {
+async function checkRest(file: JournalFile, { segment, fileBytes }: Scanned, last: boolean): Promise<void> {
   const { name, endBytes, nextSequence } = segment
   if (fileBytes === endBytes) return
   const later = await proofOfDamage(file, {
@@ -106,12 +126,12 @@ async function checkRest(file: FileHandle, { segment, fileBytes }: Scanned, last
  * a power cut. Whoever had replayed them would find other records under their sequences. So nothing is replayed that has
  * not been synced after it was read; the same bytes in the same place need no space and can tear nothing.
  */
-async function makeWhole(file: FileHandle, { segment, sealed, fileBytes }: Scanned): Promise<TornTail | undefined> {
+async function makeWhole(file: JournalFile, { segment, sealed, fileBytes }: Scanned): Promise<TornTail | undefined> {
   const { name, endBytes } = segment
   if (sealed && fileBytes === endBytes) return undefined
   for (let at = 0; at < endBytes; at += REWRITE_BYTES) {
     const bytes = await readAt(file, at, Math.min(REWRITE_BYTES, endBytes - at))
-    await file.writev([bytes], at)
+    await writeAll(file, bytes, at)
   }
   await file.truncate(endBytes)
   await file.sync()

@@ -1,5 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises'
-import { join } from 'node:path'
+import type { JournalFile, JournalFolder } from './journal-disk.ts'
 import { damaged, refused, unavailable } from './journal-failure.ts'
 import { SEGMENT_HEADER_BYTES, type Segment } from './segment.ts'
 import { recordsOf } from './segment-reader.ts'
@@ -19,7 +18,7 @@ export interface JournalRecord {
  * to stop.
  */
 export async function* replaySegments(
-  folder: string,
+  folder: JournalFolder,
   segments: readonly Segment[],
   after: bigint,
   check: () => void
@@ -39,7 +38,7 @@ export async function* replaySegments(
   }
 }
 
-async function* replaySegment(file: FileHandle, segment: Segment, after: bigint): AsyncGenerator<JournalRecord, void> {
+async function* replaySegment(file: JournalFile, segment: Segment, after: bigint): AsyncGenerator<JournalRecord, void> {
   const { name, endBytes, firstSequence, nextSequence } = segment
   const records = recordsOf(file, { key: segment, fromBytes: SEGMENT_HEADER_BYTES, endBytes, sequence: firstSequence })
   let step = await nextOf(records)
@@ -63,9 +62,9 @@ async function nextOf<T, R>(records: AsyncGenerator<T, R>): Promise<IteratorResu
   }
 }
 
-async function openSegment(folder: string, { name, nextSequence }: Segment): Promise<FileHandle> {
+async function openSegment(folder: JournalFolder, { name, nextSequence }: Segment): Promise<JournalFile> {
   try {
-    return await open(join(folder, name), 'r')
+    return await folder.open(name, 'read')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unavailable('read a segment', error)
     throw refused('journal.replay', 'after', `the records up to ${nextSequence - 1n} were trimmed meanwhile`)

@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
+import { type JournalFile, readAt } from './journal-disk.ts'
 import { decodeRecord, nextCandidate, RECORD_HEADER_BYTES, SEAL_TYPE, type SegmentKey } from './record-format.ts'
 
 /** Bytes read at a time; a record that is longer is read whole. */
@@ -34,7 +34,7 @@ export interface Reach {
 }
 
 /** Gives the records of a stretch in order, a chunk of them at a time, up to the first bytes that are no record. */
-export async function* recordsOf(file: FileHandle, stretch: Stretch): AsyncGenerator<StoredRecord[], Reach> {
+export async function* recordsOf(file: JournalFile, stretch: Stretch): AsyncGenerator<StoredRecord[], Reach> {
   const { key, endBytes } = stretch
   let at = stretch.fromBytes
   let sequence = stretch.sequence
@@ -75,7 +75,7 @@ export async function* recordsOf(file: FileHandle, stretch: Stretch): AsyncGener
  * zeros. A record of a later write says that this one had been synced. So does, of its own write, a record behind bytes
  * without a sector of zeros: they were there, and are other ones now.
  */
-export async function proofOfDamage(file: FileHandle, stretch: Stretch): Promise<number | undefined> {
+export async function proofOfDamage(file: JournalFile, stretch: Stretch): Promise<number | undefined> {
   let ofSameWrite: number | undefined
   for await (const { at, writeBegins } of laterRecords(file, stretch)) {
     if (writeBegins > stretch.sequence) return ofSameWrite ?? at
@@ -87,7 +87,7 @@ export async function proofOfDamage(file: FileHandle, stretch: Stretch): Promise
 
 /** Every whole record after `fromBytes`, wherever it begins, with the sequence of the first record of its write. */
 async function* laterRecords(
-  file: FileHandle,
+  file: JournalFile,
   { key, fromBytes, endBytes, sequence }: Stretch
 ): AsyncGenerator<{ readonly at: number; readonly writeBegins: bigint }, void> {
   const sequenceMax = sequence + BigInt(Math.ceil((endBytes - fromBytes) / RECORD_HEADER_BYTES))
@@ -112,23 +112,11 @@ async function* laterRecords(
 }
 
 /** Whether a whole sector between two places is zeros. They are at most one write or one record apart. */
-async function hasHole(file: FileHandle, fromBytes: number, endBytes: number): Promise<boolean> {
+async function hasHole(file: JournalFile, fromBytes: number, endBytes: number): Promise<boolean> {
   const first = Math.ceil(fromBytes / SECTOR_BYTES) * SECTOR_BYTES
   const bytes = await readAt(file, first, endBytes - first)
   for (let at = 0; at + SECTOR_BYTES <= bytes.length; at += SECTOR_BYTES) {
     if (bytes.subarray(at, at + SECTOR_BYTES).every((byte) => byte === 0)) return true
   }
   return false
-}
-
-/** Up to `lengthBytes` from `at`; fewer at the end of the file. */
-export async function readAt(file: FileHandle, at: number, lengthBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(Math.max(0, lengthBytes))
-  let filled = 0
-  while (filled < bytes.length) {
-    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, at + filled)
-    if (bytesRead === 0) break
-    filled += bytesRead
-  }
-  return bytes.subarray(0, filled)
 }

@@ -1,140 +1,138 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  renameSync,
-  unlinkSync,
-  writeSync
-} from 'node:fs'
-import { join } from 'node:path'
-import process from 'node:process'
-import { parentPort, workerData } from 'node:worker_threads'
+import { type JournalFile, type JournalFolder, removeIfThere, writeAll } from './journal-disk.ts'
 import { UNFINISHED_SUFFIX } from './segment.ts'
-import type { FromWriter, ToWriter, WriteEnd, WriterData } from './writer-protocol.ts'
+import type { ToWriter, WriteEnd } from './writer-protocol.ts'
 
-/*
- * The thread that writes. Its calls block, which is what it is for: on libuv's pool a sync waits behind whatever else
- * is there, and eight password hashes made 0.16 ms into 360.
- */
-
-const port = parentPort
-if (port === null) throw new Error('segment-writer runs in a worker thread')
-const { folder } = workerData as WriterData
-
-/** The segment under way. */
-let active: number | undefined
-
-port.on('message', (command: ToWriter) => {
-  const end = perform(command)
-  if (command.kind === 'seal') return port.postMessage(end satisfies FromWriter)
-  const { bytes } = command
-  port.postMessage({ ...end, bytes } satisfies FromWriter, [bytes.buffer as ArrayBuffer])
-})
-
-function perform(command: ToWriter): WriteEnd {
-  if (command.kind === 'seal') return seal(command.atBytes, command.seal)
-  if (command.begin !== undefined) {
-    const begun = begin(command.begin.name, command.begin.header)
-    if (begun.outcome !== 'synced') return begun
-  }
-  const end = write(command.bytes.subarray(0, command.lengthBytes), command.atBytes)
-  return end.outcome === 'undone' ? { ...end, begun: command.begin !== undefined } : end
+/** What of a folder and its files a writer uses. */
+export type SegmentFile = Pick<JournalFile, 'write' | 'truncate' | 'sync' | 'syncData' | 'close'>
+export interface SegmentFolder extends Pick<JournalFolder, 'rename' | 'remove' | 'sync'> {
+  create(name: string): Promise<SegmentFile>
 }
 
-/** Gives a segment its name when its header is on disk, and goes on in it when the name is, too. */
-function begin(name: string, header: Uint8Array): WriteEnd {
-  const unfinished = join(folder, name + UNFINISHED_SUFFIX)
-  let file: number | undefined
-  try {
-    file = openSync(unfinished, 'w')
-    writeAll(file, header, 0)
-  } catch (error) {
-    return abandon(file, unfinished, error)
-  }
-  try {
-    fsyncSync(file)
-  } catch (error) {
-    return failed(error)
-  }
-  try {
-    renameSync(unfinished, join(folder, name))
-  } catch (error) {
-    return abandon(file, unfinished, error)
-  }
-  try {
-    syncFolder()
-  } catch (error) {
-    return failed(error)
-  }
-  const finished = active
-  active = file
-  // Everything in it is synced: closing cannot lose any of it.
-  if (finished !== undefined) closeSync(finished)
-  return { outcome: 'synced' }
-}
+/** Brings batches to the disk, one command at a time. Never rejects. */
+export class SegmentWriter {
+  readonly #folder: SegmentFolder
+  /** The segment under way. */
+  #active: SegmentFile | undefined
+  /** The one that is being made. */
+  #unfinished: SegmentFile | undefined
 
-function abandon(file: number | undefined, path: string, cause: unknown): WriteEnd {
-  try {
-    if (file !== undefined) {
-      closeSync(file)
-      unlinkSync(path)
+  constructor(folder: SegmentFolder) {
+    this.#folder = folder
+  }
+
+  async perform(command: ToWriter): Promise<WriteEnd> {
+    if (command.kind === 'seal') return this.#seal(command.atBytes, command.seal)
+    if (command.begin !== undefined) {
+      const begun = await this.#begin(command.begin.name, command.begin.header)
+      if (begun.outcome !== 'synced') return begun
     }
-  } catch {
-    // The next opening removes it.
+    const end = await this.#write(command.bytes.subarray(0, command.lengthBytes), command.atBytes)
+    return end.outcome === 'undone' ? { ...end, begun: command.begin !== undefined } : end
   }
-  return { outcome: 'undone', begun: false, ...causeOf(cause) }
-}
 
-function write(bytes: Uint8Array, atBytes: number): WriteEnd {
-  const file = active as number
-  try {
-    writeAll(file, bytes, atBytes)
-  } catch (error) {
-    return undo(file, atBytes, error)
+  /** Gives a segment its name when its header is on disk, and goes on in it when the name is, too. */
+  async #begin(name: string, header: Uint8Array): Promise<WriteEnd> {
+    const unfinished = name + UNFINISHED_SUFFIX
+    let file: SegmentFile | undefined
+    try {
+      file = await this.#folder.create(unfinished)
+      this.#unfinished = file
+      await writeAll(file, header, 0)
+    } catch (error) {
+      return this.#abandon(file, unfinished, error)
+    }
+    try {
+      await file.sync()
+    } catch (error) {
+      return failed(error)
+    }
+    try {
+      await this.#folder.rename(unfinished, name)
+    } catch (error) {
+      const end = await this.#abandon(file, unfinished, error)
+      return this.#unname(name, end)
+    }
+    try {
+      await this.#folder.sync()
+      // Everything in the one before is synced: closing it cannot lose any of it.
+      await this.#active?.close()
+    } catch (error) {
+      return failed(error)
+    }
+    this.#active = file
+    this.#unfinished = undefined
+    return { outcome: 'synced' }
   }
-  try {
-    fdatasyncSync(file)
-  } catch (error) {
-    return failed(error)
+
+  /** Closes what a failure left open. Only when no command is under way. */
+  async end(): Promise<void> {
+    await Promise.allSettled([this.#active?.close(), this.#unfinished?.close()])
   }
-  return { outcome: 'synced' }
+
+  /**
+   * A renaming that rejected may have been done: the next record may still fit in the segment before, and a later one of
+   * that name would then be damage.
+   */
+  async #unname(name: string, end: WriteEnd): Promise<WriteEnd> {
+    try {
+      await removeIfThere(this.#folder, name)
+      await this.#folder.sync()
+    } catch (error) {
+      return failed(error)
+    }
+    return end
+  }
+
+  async #abandon(file: SegmentFile | undefined, name: string, cause: unknown): Promise<WriteEnd> {
+    this.#unfinished = undefined
+    try {
+      if (file !== undefined) {
+        await file.close()
+        await this.#folder.remove(name)
+      }
+    } catch {
+      // The next opening removes it.
+    }
+    return { outcome: 'undone', begun: false, ...causeOf(cause) }
+  }
+
+  async #write(bytes: Uint8Array, atBytes: number): Promise<WriteEnd> {
+    const file = this.#active as SegmentFile
+    try {
+      await writeAll(file, bytes, atBytes)
+    } catch (error) {
+      return undo(file, atBytes, error)
+    }
+    try {
+      await file.syncData()
+    } catch (error) {
+      return failed(error)
+    }
+    return { outcome: 'synced' }
+  }
+
+  async #seal(atBytes: number, seal: Uint8Array): Promise<WriteEnd> {
+    if (this.#active === undefined) return { outcome: 'synced' }
+    const end = await this.#write(seal, atBytes)
+    try {
+      await this.#active.close()
+    } catch (error) {
+      return failed(error)
+    }
+    this.#active = undefined
+    return end
+  }
 }
 
 /** Takes a write that did not fit back, durably, so that its callers can be told that it never was. */
-function undo(file: number, atBytes: number, cause: unknown): WriteEnd {
+async function undo(file: SegmentFile, atBytes: number, cause: unknown): Promise<WriteEnd> {
   try {
-    ftruncateSync(file, atBytes)
-    fsyncSync(file)
+    await file.truncate(atBytes)
+    await file.sync()
   } catch (error) {
     return failed(error)
   }
   return { outcome: 'undone', begun: false, ...causeOf(cause) }
-}
-
-function seal(atBytes: number, bytes: Uint8Array): WriteEnd {
-  if (active === undefined) return { outcome: 'synced' }
-  const end = write(bytes, atBytes)
-  closeSync(active)
-  active = undefined
-  return end
-}
-
-/** A write may take only a part: a signal came, or the disk is nearly full. */
-function writeAll(file: number, bytes: Uint8Array, atBytes: number): void {
-  let written = 0
-  while (written < bytes.length) written += writeSync(file, bytes, written, bytes.length - written, atBytes + written)
-}
-
-function syncFolder(): void {
-  if (process.platform === 'win32') return
-  const handle = openSync(folder, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
 }
 
 const failed = (cause: unknown): WriteEnd => ({ outcome: 'failed', ...causeOf(cause) })

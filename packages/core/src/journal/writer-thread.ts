@@ -1,16 +1,9 @@
 import { Worker } from 'node:worker_threads'
-import workerSource from './segment-writer.ts?worker-text'
-import type { FromWriter, ToWriter, WriterData } from './writer-protocol.ts'
+import workerSource from './writer-program.ts?worker-text'
+import type { BatchWriter, FromWriter, WriterData } from './writer-protocol.ts'
 
-/** The thread that writes and syncs, one command at a time. */
-export interface WriterThread {
-  /** Resolves when the command is done, and never rejects; `transfer` goes to the thread and comes back. */
-  perform(command: ToWriter, transfer?: readonly ArrayBuffer[]): Promise<FromWriter>
-  end(): Promise<void>
-}
-
-/** Starts it. It keeps the process alive while it is at work. */
-export function startWriterThread(data: WriterData): WriterThread {
+/** Starts a thread that writes. It keeps the process alive while it is at work. */
+export function startWriterThread(data: WriterData): BatchWriter {
   // Neither the flags nor the loaders of the process are any business of a thread that only writes bytes.
   const worker = new Worker(workerSource, { eval: true, workerData: data, execArgv: [] })
   worker.unref()

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import process from 'node:process'
 import { openJournal } from '@enablement/core/journal'
 
 // Appends numbered payloads from 16 callers and writes down sequence and number of each one as soon as it is
@@ -12,13 +12,12 @@ const caller = async (): Promise<void> => {
     const number = next++
     try {
       const sequence = await journal.append(Buffer.from(`${number}:`.padEnd(Number(sizeText), 'x')))
-      writeSync(1, `${sequence} ${number}\n`)
+      process.stdout.write(`${sequence} ${number}\n`)
     } catch (error) {
       codes.add((error as { code: string }).code)
     }
   }
 }
 await Promise.all(Array.from({ length: 16 }, caller))
-writeSync(1, `${[...codes].join()}\n`)
-// Ends without closing, as a process does that gives up.
-process.exit(0)
+// Ends without closing, as a process does that gives up, once that has been read.
+process.stdout.write(`${[...codes].join()}\n`, () => process.exit(0))

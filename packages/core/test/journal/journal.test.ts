@@ -1,11 +1,12 @@
-import { pbkdf2 } from 'node:crypto'
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import process from 'node:process'
 import { crc32 } from 'node:zlib'
 import type { CoreError } from '@enablement/core'
 import { type JournalEvent, type JournalOptions, openJournal } from '@enablement/core/journal'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { bytesOf, recordsIn, refusalOf, segmentsIn, textsIn, useFolder } from './journal-kit.ts'
 
 const folder = useFolder()
@@ -346,18 +347,64 @@ describe('opening a journal', () => {
 })
 
 describe('durability', () => {
-  it('does not wait behind what fills the thread pool of the process', async () => {
+  it('makes the name of its folder durable, also when an opener before did not live or fail to', async () => {
+    const handle = await open(folder('.'), 'r')
+    const around = (await handle.stat()).ino
+    const handles = Object.getPrototypeOf(handle) as FileHandle
+    await handle.close()
+    const { sync } = handles
+    const synced: number[] = []
+    const spy = vi.spyOn(handles, 'sync').mockImplementation(async function (this: FileHandle) {
+      synced.push((await this.stat()).ino)
+      if (synced.length === 1) throw Object.assign(new Error('EIO'), { code: 'EIO', syscall: 'fsync' })
+      await sync.call(this)
+    })
+    expect((await refusalOf(openJournal({ folder: folder() }))).message).toBe('the journal cannot open: EIO in fsync')
+    await (await openJournal({ folder: folder() })).close()
+    spy.mockRestore()
+    expect(synced.slice(0, 2)).toEqual([around, around])
+  })
+
+  it('stays in its folder when the process goes elsewhere', async () => {
+    const here = process.cwd()
+    mkdirSync(folder('one'))
+    mkdirSync(folder('two/journal'), { recursive: true })
+    try {
+      process.chdir(folder('one'))
+      await using journal = await openJournal({ folder: 'journal' })
+      process.chdir(folder('two'))
+      await journal.append(bytesOf('kept'))
+      expect(await textsIn(journal)).toEqual([[1n, 'kept']])
+    } finally {
+      process.chdir(here)
+    }
+    expect(segmentsIn(folder('one/journal')).length).toBe(1)
+    expect(readdirSync(folder('two/journal'))).toEqual([])
+  })
+
+  it('does not wait behind what fills the thread pool of the process (pitfall 11)', async () => {
     await using journal = await openJournal({ folder: folder() })
-    await journal.append(bytesOf('warm'))
-    let hashed = 0
-    // Twice as many as the pool has threads: a sync on the pool would begin when more than half of them are done.
-    const hashes = Array.from({ length: 8 }, async () => {
-      await promisify(pbkdf2)('password', 'salt', 300_000, 64, 'sha512')
-      hashed += 1
+    // Who opens a pipe waits, on a thread of the pool, until somebody opens its other end.
+    const pipes = Array.from({ length: Number(process.env['UV_THREADPOOL_SIZE'] ?? 4) }, (_, at) =>
+      folder(`pipe-${at}`)
+    )
+    execFileSync('mkfifo', pipes)
+    const opened = pipes.map((pipe) => open(pipe, 'r'))
+    const letGo = (): void => {
+      for (const pipe of pipes) closeSync(openSync(pipe, 'w'))
+    }
+    // A journal that waits fails, instead of hanging with all that comes after it.
+    const enough = setTimeout(letGo, 10_000)
+    let served = false
+    const behind = stat(folder()).then(() => {
+      served = true
     })
     await journal.append(bytesOf('urgent'))
-    expect(hashed).toBeLessThan(4)
-    await Promise.all(hashes)
+    expect(served).toBe(false)
+    clearTimeout(enough)
+    letGo()
+    await behind
+    for (const one of opened) await (await one).close()
   })
 })
 

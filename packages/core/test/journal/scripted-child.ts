@@ -1,7 +1,7 @@
 import { openJournal } from '@enablement/core/journal'
 
 // Runs a script of steps on a journal and prints what each one came to, as JSON. A step is a group of numbers that are
-// appended at once, or `reopen`; each makes a record of 1,000 bytes, from 100 on one of 10. The disk under it fails as JOURNAL_FAULTS says (faulty-disk.cjs).
+// appended at once, or `reopen`; each makes a record of 1,000 bytes, from 100 on one of 10. The disk under it fails as JOURNAL_FAULT says (faulty-disk.cjs).
 const [folder = '', script = '[]'] = process.argv.slice(2)
 const options = { folder, recordMaxBytes: 2_000, segmentMaxBytes: 4_096 }
 const codeOf = (error: unknown): string => (error as { readonly code?: string }).code ?? String(error)

@@ -1,0 +1,1 @@
+export { type FaultProxy, type FaultProxyOptions, faultProxy } from './fault-proxy.ts'
