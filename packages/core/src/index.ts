@@ -19,7 +19,7 @@ export { type Backoff, backoffMs } from './resilience/backoff.ts'
 export type { BreakerCause, BreakerEvent, BreakerOverride, BreakerState } from './resilience/breaker-event.ts'
 export type { BreakerWindow, CircuitBreakerOptions, SampleLimits } from './resilience/breaker-options.ts'
 export type { BreakerSnapshot } from './resilience/breaker-snapshot.ts'
-export type { BreakerStateStore, SharedBreak } from './resilience/breaker-state-store.ts'
+export type { BucketRefusal } from './resilience/bucket-level.ts'
 export { type Bulkhead, type BulkheadOptions, createBulkhead } from './resilience/bulkhead.ts'
 export {
   type BreakerPermit,
@@ -55,7 +55,6 @@ export {
 } from './resilience/rolling-window.ts'
 export { createTimeout, type Timeout, type TimeoutOptions } from './resilience/timeout.ts'
 export {
-  type BucketRefusal,
   type BucketReservation,
   createTokenBucket,
   type TokenBucket,

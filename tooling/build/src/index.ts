@@ -5,11 +5,12 @@ import { embedded } from './embedded.ts'
 interface Manifest {
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
   readonly imports?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly bin?: Readonly<Record<string, string>>
 }
 
-/** The source files that package.json publishes (`exports`) or selects by platform (`imports`). */
+/** The source files that package.json publishes (`exports`), runs (`bin`) or selects by platform (`imports`). */
 function entriesOf(manifest: Manifest): string[] {
-  const targets = [...Object.values(manifest.exports), ...Object.values(manifest.imports ?? {})]
+  const targets = [...Object.values(manifest.exports), ...Object.values(manifest.imports ?? {}), manifest.bin ?? {}]
   const sources = targets.flatMap((target) =>
     typeof target === 'string' ? [] : Object.values(target).filter((path) => path.startsWith('./src/'))
   )

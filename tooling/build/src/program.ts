@@ -13,6 +13,10 @@ export async function bundleProgram(entry: string, outfile: string, conditions: 
     platform: 'node',
     format: 'esm',
     target: 'node22',
+    // What is CommonJS asks for Node's modules by a `require` that a module does not have.
+    banner: {
+      js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)"
+    },
     logLevel: 'error',
     conditions: [...conditions],
     plugins: [embedded({ minify: false })]

@@ -1,6 +1,6 @@
 /**
- * Every TypeScript block of the README files does what it says: it is type-checked by the native compiler and run by
- * Node against the built packages, with only what the packages publish.
+ * Every TypeScript block of the README files and of `docs/` does what it says: it is type-checked by the native compiler
+ * and run by Node against the built packages, with only what the packages publish.
  *
  *   ```ts             checked and run
  *   ```ts no-run      checked only: needs a server, a key, a vendor
@@ -67,14 +67,17 @@ export function snippetsOf(file: string, markdown: string): { snippets: Snippet[
   return { snippets, faults }
 }
 
-function readmesIn(root: string): string[] {
+/** The README files, and all pages of `docs/`. */
+function pagesIn(root: string): string[] {
+  const docs = path.join(root, 'docs')
+  const pages = existsSync(docs)
+    ? readdirSync(docs, { recursive: true, encoding: 'utf8' }).map((name) => path.join(docs, name))
+    : []
   const below = ['packages', 'examples'].flatMap((folder) =>
     existsSync(path.join(root, folder)) ? readdirSync(path.join(root, folder)).map((name) => `${folder}/${name}`) : []
   )
-  return ['.', ...below]
-    .map((folder) => path.join(root, folder, 'README.md'))
-    .filter((file) => existsSync(file))
-    .sort()
+  const readmes = ['.', ...below].map((folder) => path.join(root, folder, 'README.md'))
+  return [...readmes.filter((file) => existsSync(file)), ...pages.filter((file) => file.endsWith('.md'))].sort()
 }
 
 /** A folder where the packages and all their dependencies and optional peers resolve, as after an npm install. */
@@ -102,7 +105,7 @@ function prepare(root: string): string {
 
 const fileOf = (snippet: Snippet): string => `${snippet.file.replaceAll(/[/\\]/g, '__')}.${snippet.line}.ts`
 
-/** Errors of the compiler, by the snippet they are in. Lines are the README's own. */
+/** Errors of the compiler, by the snippet they are in. Lines are the page's own. */
 async function typeFaults(folder: string, snippets: readonly Snippet[]): Promise<Fault[]> {
   const compilerOptions = {
     target: 'es2023',
@@ -170,7 +173,7 @@ async function runFault(folder: string, snippet: Snippet): Promise<Fault[]> {
 export async function checkSnippets(root: string): Promise<Report> {
   const faults: Fault[] = []
   const snippets: Snippet[] = []
-  for (const file of readmesIn(root)) {
+  for (const file of pagesIn(root)) {
     const found = snippetsOf(relative(root, file), readFileSync(file, 'utf8'))
     faults.push(...found.faults)
     snippets.push(...found.snippets)
@@ -181,7 +184,7 @@ export async function checkSnippets(root: string): Promise<Report> {
     const folder = prepare(root)
     try {
       for (const snippet of checked) {
-        // As many empty lines before it as in the README, so that every tool names the README's own lines.
+        // As many empty lines before it as in the page, so that every tool names the page's own lines.
         writeFileSync(path.join(folder, fileOf(snippet)), `${'\n'.repeat(snippet.line)}${snippet.code}\n`)
       }
       faults.push(...(await typeFaults(folder, checked)))

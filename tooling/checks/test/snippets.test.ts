@@ -31,10 +31,11 @@ describe('snippets gate', { timeout: 60_000 }, () => {
       block(' fragment', 'const { ... }'),
       `${fence}js\nthis is not TypeScript\n${fence}`
     ].join('\n')
-    using here = tree({ ...built, 'README.md': readme, 'examples/a/README.md': block('', use, 'turn(1)') })
+    const example = block('', use, 'turn(1)')
+    using here = tree({ ...built, 'README.md': readme, 'examples/a/README.md': example, 'docs/a/b/page.md': example })
     const { faults, summary } = await checkSnippets(here.root)
     expect(faults).toEqual([])
-    expect(summary).toBe('2 run, 1 checked only, 1 fragments')
+    expect(summary).toBe('3 run, 1 checked only, 1 fragments')
   })
 
   it('refuses a wrong type at its own line, run or not', async () => {
