@@ -2,6 +2,7 @@ import { CoreError } from '../failure/core-error.ts'
 import type { Sql } from '../sql/sql-database.ts'
 import { firstRow, integerOf } from '../sql/statement.ts'
 import type { Clock } from '../time/clock.ts'
+import { isDead, isDue, isParked } from './outbox-schema.ts'
 
 /** Keeps an outbox from growing without end. */
 export interface Backlog {
@@ -24,8 +25,7 @@ export function backlogOf(name: string, limit: number, clock: Clock): Backlog {
   const counted = (rest: string): string =>
     `(select count(*) from (select 1 as one from outbox_messages where outbox = ? and ${rest} limit ?) as counted)`
   // Dead messages count: an outbox whose receiver refuses everything is to be noticed, not to fill the disk.
-  const text = `select ${counted('in_line = 1')}
-    + ${counted("state = 'dead' and settled_at is not null and in_line = 0")} as waiting`
+  const text = `select ${counted(isDue)} + ${counted(isParked)} + ${counted(isDead)} as waiting`
   let waiting = 0
   /** Puts until the next count. */
   let untilCount = 0
@@ -36,7 +36,7 @@ export function backlogOf(name: string, limit: number, clock: Clock): Backlog {
       const sinceMs = clock.monotonic() - countedAt
       const hasRoom = (): boolean => waiting + messages <= limit
       if (untilCount < messages ? sinceMs >= RECOUNT_MS || hasRoom() : sinceMs >= COUNT_USED_MS) {
-        const row = yield* firstRow(text, name, limit, name, limit)
+        const row = yield* firstRow(text, name, limit, name, limit, name, limit)
         waiting = integerOf(row ?? {}, 'waiting')
         countedAt = clock.monotonic()
         untilCount = Math.ceil((limit - waiting) * ROOM_RATIO)

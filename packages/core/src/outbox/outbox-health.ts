@@ -1,7 +1,8 @@
-import type { Sql, SqlDialect } from '../sql/sql-database.ts'
+import type { Sql, SqlDialect, SqlRow } from '../sql/sql-database.ts'
 import { firstRow, integerOf, optionalIntegerOf } from '../sql/statement.ts'
 import type { Destinations } from './destinations.ts'
 import type { MessageTable } from './message-table.ts'
+import { isDead, isDue, isParked } from './outbox-schema.ts'
 
 /** How an outbox fares. Times are by the store's clock. */
 export interface OutboxHealth {
@@ -33,26 +34,26 @@ export function* outboxHealth(
     readonly destinations: Destinations
   }
 ): Sql<OutboxHealth> {
-  const line = yield* firstRow(
-    `select ${dialect.now} as now, count(*) as messages, count(settled_at) as held,
-      count(case when settled_at is not null and message_key is not null then 1 end) as held_keys,
-      min(case when settled_at is null then put_at end) as oldest_at
-    from outbox_messages where outbox = ? and in_line = 1`,
-    name
-  )
-  const graves = yield* firstRow(
-    `select count(*) as dead from outbox_messages where outbox = ? and state = 'dead' and settled_at is not null`,
-    name
-  )
-  const row = line ?? {}
-  const now = integerOf(row, 'now')
+  const counted = (kind: string): string =>
+    `select ${dialect.now} as now, count(*) as messages, min(put_at) as oldest_at
+      from outbox_messages where outbox = ? and ${kind}`
+  const due = (yield* firstRow(counted(isDue), name)) ?? {}
+  const parked = (yield* firstRow(counted(isParked), name)) ?? {}
+  const dead =
+    (yield* firstRow(
+      `select count(*) as messages, count(case when in_line = 1 and message_key is not null then 1 end) as held_keys
+      from outbox_messages where outbox = ? and ${isDead}`,
+      name
+    )) ?? {}
+  const now = integerOf(due, 'now')
   const { lagMs } = yield* table.outlook(now)
+  const oldestAt = (row: SqlRow): number => optionalIntegerOf(row, 'oldest_at') ?? now
   return {
-    pending: integerOf(row, 'messages') - integerOf(row, 'held'),
-    oldestAgeMs: Math.max(0, now - (optionalIntegerOf(row, 'oldest_at') ?? now)),
+    pending: integerOf(due, 'messages') + integerOf(parked, 'messages'),
+    oldestAgeMs: Math.max(0, now - Math.min(oldestAt(due), oldestAt(parked))),
     lagMs,
-    dead: integerOf(graves ?? {}, 'dead'),
-    heldKeys: integerOf(row, 'held_keys'),
+    dead: integerOf(dead, 'messages'),
+    heldKeys: integerOf(dead, 'held_keys'),
     backlogMax,
     brokenDestinations: destinations.broken()
   }

@@ -25,7 +25,7 @@ const messages = (integer: 'integer' | 'bigint', bytes: 'blob' | 'bytea', sequen
 /**
  * `in_line` is 1 while a message holds its place before the later ones of its key, which a dead one may go on doing.
  * `next_due_at` is NULL for a message that waits for one before it: removing that one makes it due. The index of what is
- * due has what claims filter by, so that rows passed over cost no look at the table. `budget_from_at` is when the first
+ * due has what claims filter by, so that rows passed over cost no look at the table; that of lines is for keyed messages. `budget_from_at` is when the first
  * attempt could begin: after the delay, and when no earlier message of its key stood before it.
  */
 const indexes = [
@@ -33,7 +33,8 @@ const indexes = [
     where idempotency_key is not null`,
   `create index outbox_messages_due on outbox_messages (outbox, next_due_at, unanswered, destination)
     where next_due_at is not null`,
-  'create index outbox_messages_line on outbox_messages (outbox, message_key, sequence) where in_line = 1',
+  `create index outbox_messages_line on outbox_messages (outbox, message_key, sequence)
+    where in_line = 1 and message_key is not null`,
   'create index outbox_messages_settled on outbox_messages (outbox, state, settled_at) where settled_at is not null'
 ]
 
@@ -56,3 +57,9 @@ export const outboxSchema: Schema = {
     }
   ]
 }
+
+/** The three kinds of messages that are kept until something happens to them, each with the index that finds it. */
+export const isDue = 'next_due_at is not null'
+/** They wait for an earlier one of their key. */
+export const isParked = 'in_line = 1 and message_key is not null and next_due_at is null and settled_at is null'
+export const isDead = "state = 'dead' and settled_at is not null"
