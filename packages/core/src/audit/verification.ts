@@ -115,6 +115,7 @@ interface Extent {
   readonly first: number | undefined
   readonly last: number | undefined
   readonly nodes: number
+  readonly unsealed: number
 }
 
 class Verification {
@@ -153,27 +154,36 @@ class Verification {
     const signedSize = own?.size ?? 0
 
     this.#compareCheckpoints(ahead)
-    while (this.#edge.size < size) {
-      const from = this.#edge.size
-      const page = await this.#read(() => readLeaves(tenant, from, Math.min(size, from + PAGE_ENTRIES)))
-      const nodes = await this.#followPage(page, ahead, signedSize)
-      await this.#compareNodes(nodes)
-      this.#options.progress?.({ tenant, verified: this.#edge.size, size })
-    }
-    this.#compareHead(extent)
+    await this.#followTo(extent, ahead, signedSize)
     const [missed] = ahead
     if (missed !== undefined) this.#broken('log-shorter', missed.size)
     const unsealed = await this.#verifyUnsealed()
     if (this.#options.keys.length > 0) this.#checkWindow(size - signedSize + unsealed, signedSize)
+    // What was sealed meanwhile was met neither there nor here.
+    const grown = await this.#read(() => readExtent(tenant))
+    await this.#followTo(grown, [], signedSize)
     return {
       outcome: 'intact',
       tenant,
-      entries: size + unsealed,
-      sealed: size,
+      entries: grown.size + grown.unsealed,
+      sealed: grown.size,
       signed: signedSize,
       root: bytesToHex(this.#edge.root()),
       checkpoints: kept.length
     }
+  }
+
+  /** Follows the tree from where it was left to where it ends. */
+  async #followTo(extent: Extent, ahead: Checkpoint[], signedSize: number): Promise<void> {
+    const { size } = extent
+    while (this.#edge.size < size) {
+      const from = this.#edge.size
+      const page = await this.#read(() => readLeaves(this.#tenant, from, Math.min(size, from + PAGE_ENTRIES)))
+      const nodes = await this.#followPage(page, ahead, signedSize)
+      await this.#compareNodes(nodes)
+      this.#options.progress?.({ tenant: this.#tenant, verified: this.#edge.size, size })
+    }
+    this.#compareHead(extent)
   }
 
   #read<T>(unit: () => Sql<T>): Promise<T> {
@@ -304,8 +314,10 @@ function* readExtent(tenant: string): Sql<Extent> {
     `select heads.size, heads.edge, heads.signed_size, heads.checkpoint,
             (select min(leaf_index) from audit_entries where tenant = ? and leaf_index is not null) as first,
             (select max(leaf_index) from audit_entries where tenant = ? and leaf_index is not null) as last,
-            (select count(*) from audit_nodes where tenant = ?) as nodes
+            (select count(*) from audit_nodes where tenant = ?) as nodes,
+            (select count(*) from audit_entries where tenant = ? and leaf_index is null) as unsealed
      from (select 1 as one) as always left join audit_heads as heads on heads.tenant = ?`,
+    tenant,
     tenant,
     tenant,
     tenant,
@@ -320,7 +332,8 @@ function* readExtent(tenant: string): Sql<Extent> {
     checkpoint: optionalTextOf(found, 'checkpoint'),
     first: optionalIntegerOf(found, 'first'),
     last: optionalIntegerOf(found, 'last'),
-    nodes: integerOf(found, 'nodes')
+    nodes: integerOf(found, 'nodes'),
+    unsealed: integerOf(found, 'unsealed')
   }
 }
 

@@ -606,3 +606,42 @@ describe('a tree on disk', () => {
     await db.close()
   })
 })
+
+describe('a verification beside a sealer', () => {
+  /** Verifies, and lets the sealer run just before the unit number `at`. Says whether there was one. */
+  const sealedBefore = async (stage: SealedLog, at: number) => {
+    let units = 0
+    const db: SqlDatabase = {
+      ...stage.db,
+      run: async (work, options) => {
+        if (units++ === at) await stage.seal()
+        return stage.db.run(work, options)
+      }
+    }
+    return { integrity: await verifyAuditLog(db, 'org_42'), sealed: units > at }
+  }
+
+  it('looks at each entry that was there, whenever it is sealed, and counts it once', async () => {
+    for (let at = 0; ; at++) {
+      await using stage = await sealedLog()
+      for (let number = 0; number < 3; number++) await stage.log.record(draft(number))
+      await stage.seal()
+      for (let number = 3; number < 5; number++) await stage.log.record(draft(number))
+      const { integrity, sealed } = await sealedBefore(stage, at)
+      if (!sealed) break
+      expect(integrity).toMatchObject({ outcome: 'intact', entries: 5 })
+    }
+  })
+
+  it('finds one that was edited, whenever it is sealed', async () => {
+    for (let at = 0; ; at++) {
+      await using stage = await sealedLog()
+      for (let number = 0; number < 5; number++) await stage.log.record(draft(number))
+      const edit = `update audit_entries set entry = replace(entry, 'bo', 'al') where subject = 'request:4'`
+      await stage.db.run(() => execute(edit))
+      const { integrity, sealed } = await sealedBefore(stage, at)
+      if (!sealed) break
+      expect(integrity).toMatchObject({ outcome: 'broken', reason: 'entry-changed' })
+    }
+  })
+})
