@@ -2,7 +2,8 @@ import process from 'node:process'
 import { openJournal } from '@enablement/core/journal'
 
 // Appends numbered payloads from 16 callers and writes down sequence and number of each one as soon as it is
-// acknowledged, until it is killed or refused; then it says with which codes.
+// acknowledged, until it is killed or refused; then it says with which codes. A caller appends again once what it wrote
+// down is in the pipe, so that a kill leaves each with one record that nobody heard of, at most.
 const [folder = '', firstText = '0', sizeText = '1'] = process.argv.slice(2)
 const journal = await openJournal({ folder, recordMaxBytes: 8_000, segmentMaxBytes: 65_536 })
 let next = Number(firstText)
@@ -12,7 +13,7 @@ const caller = async (): Promise<void> => {
     const number = next++
     try {
       const sequence = await journal.append(Buffer.from(`${number}:`.padEnd(Number(sizeText), 'x')))
-      process.stdout.write(`${sequence} ${number}\n`)
+      await new Promise((resolve) => process.stdout.write(`${sequence} ${number}\n`, resolve))
     } catch (error) {
       codes.add((error as { code: string }).code)
     }

@@ -114,5 +114,5 @@ describe('a journal whose disk fails at random, is killed and loses its power', 
         throw new Error(`seed ${seed}`, { cause })
       })
     }
-  })
+  }, 600_000)
 })
