@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { plainText } from '../failure/plain-text.ts'
 import { nameSchema } from '../lock/lock-store.ts'
 
 /**
@@ -109,11 +110,7 @@ const openSchema: z.ZodType<{ readonly name: string } & SharedBreak> = z
 const claimSchema: z.ZodType<{ readonly name: string } & ProbeClaim> = z.strictObject({
   name: nameSchema,
   generation: generationSchema,
-  owner: z
-    .string()
-    .min(1)
-    .max(128)
-    .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL'),
+  owner: plainText(128),
   leaseMs: z
     .int()
     .min(1)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { plainText } from '../failure/plain-text.ts'
 import { nameSchema } from '../lock/lock-store.ts'
 import type { BucketRefusal, BucketRule } from '../resilience/bucket-level.ts'
 import { burstSchema, perSecondSchema, waitSchema } from '../resilience/token-bucket.ts'
@@ -64,11 +65,7 @@ const FILL_MAX_MS = 30 * 86_400_000
 /** What a script takes; more than a burst is refused by the bucket, not by the schema. */
 export const tokensSchema = z.int().min(0).max(9_000_000_000_000_000)
 
-const keySchema = z
-  .string()
-  .min(1)
-  .max(128)
-  .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL')
+const keySchema = plainText(128)
 
 export const bucketRuleSchema: z.ZodType<BucketRule> = z
   .strictObject({ perSecond: perSecondSchema, burst: burstSchema })

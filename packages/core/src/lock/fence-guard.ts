@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { plainText } from '../failure/plain-text.ts'
 import type { Sql } from '../sql/sql-database.ts'
 import { changes, firstRow, integerOf } from '../sql/statement.ts'
 
@@ -11,11 +12,7 @@ export type FenceAdmission = { readonly outcome: 'admitted' } | { readonly outco
 const RESOURCE_MAX = 256
 
 const guardSchema: z.ZodType<{ readonly resource: string; readonly fence: number }> = z.strictObject({
-  resource: z
-    .string()
-    .min(1)
-    .max(RESOURCE_MAX)
-    .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL'),
+  resource: plainText(RESOURCE_MAX),
   fence: z.int().min(1)
 })
 

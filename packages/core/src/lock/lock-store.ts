@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { plainText } from '../failure/plain-text.ts'
 
 /** What names a lease: the lock, who wants it, and for how long. */
 export interface LeaseClaim {
@@ -68,17 +69,10 @@ const OWNER_MAX = 128
  */
 export const NAME_KEPT_MS = 2_592_000_000
 
-const plain = (max: number): z.ZodType<string> =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL')
-
-export const nameSchema: z.ZodType<string> = plain(NAME_MAX)
+export const nameSchema: z.ZodType<string> = plainText(NAME_MAX)
 export const leaseMsSchema: z.ZodType<number> = z.int().min(LEASE_MIN_MS).max(LEASE_MAX_MS)
 
-const ownedSchema = z.strictObject({ name: nameSchema, owner: plain(OWNER_MAX) })
+const ownedSchema = z.strictObject({ name: nameSchema, owner: plainText(OWNER_MAX) })
 const claimSchema: z.ZodType<LeaseClaim> = ownedSchema.extend({ ttlMs: leaseMsSchema })
 
 /** Every store refuses the same claims, before it asks anybody. Throws `INVALID_OPTIONS`. */

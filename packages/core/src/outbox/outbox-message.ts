@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { plainText } from '../failure/plain-text.ts'
 
 /** What is to be delivered. */
 export interface OutboxDraft {
@@ -60,14 +61,7 @@ const DRAFTS_MAX = 1_000
 /** As much as the largest payload that any outbox takes: they travel as one value, twice as long where they are bytes. */
 const DRAFTS_MAX_BYTES = 16_777_216
 
-const plain = (max: number): z.ZodType<string> =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL')
-
-export const nameSchema: z.ZodType<string> = plain(DESTINATION_MAX)
+export const nameSchema: z.ZodType<string> = plainText(DESTINATION_MAX)
 
 const utf8 = new TextEncoder()
 
@@ -97,9 +91,9 @@ export function draftChecks(payloadMaxBytes: number): DraftChecks {
         const bytes = bytesIn(payload, payloadMaxBytes)
         if (bytes > payloadMaxBytes) addIssue(`has ${bytes} bytes, and at most ${payloadMaxBytes} are taken`)
       }),
-    key: plain(KEY_MAX).exactOptional(),
+    key: plainText(KEY_MAX).exactOptional(),
     destination: nameSchema.exactOptional(),
-    idempotencyKey: plain(KEY_MAX).exactOptional(),
+    idempotencyKey: plainText(KEY_MAX).exactOptional(),
     delayMs: z.int().min(0).max(DELAY_MAX_MS).exactOptional()
   })
   const draftsSchema: z.ZodType<readonly OutboxDraft[]> = z.array(draftSchema).check(({ value: drafts, issues }) => {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { plainText } from '../failure/plain-text.ts'
 import type { JsonValue } from '../json/json.ts'
 import { type Backoff, backoffSchema } from '../resilience/backoff.ts'
 import type { Sql } from '../sql/sql-database.ts'
@@ -98,11 +99,7 @@ const nameSchema = z
   .string()
   .max(TASK_MAX)
   .regex(/^[A-Za-z][\w.:-]*$/, 'must be letters, digits, and any of . : _ -')
-const idSchema = z
-  .string()
-  .min(1)
-  .max(ID_MAX)
-  .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed and without NUL')
+const idSchema = plainText(ID_MAX)
 
 const callable = z.custom<never>((value) => typeof value === 'function', 'must be a function')
 
