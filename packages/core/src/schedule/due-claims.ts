@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { parseOptions } from '../failure/options.ts'
+import { jsonRows } from '../sql/json-rows.ts'
 import type { Sql, SqlDialect, SqlRow, SqlValue } from '../sql/sql-database.ts'
 import { firstRow, integerOf, optionalIntegerOf, rows, textOf } from '../sql/statement.ts'
 
@@ -152,28 +153,29 @@ export function createDueClaims(dialect: SqlDialect, options: DueTable): DueClai
   const takeText = `delete from ${table} where ${dueIn(FRESH)}
     returning ${[`${nextFence} as fence`, `${now} as taken_at`, 'attempts', key, ...columns].join(', ')}`
 
-  // All rows of an answer travel as one value, so that the text is the same for any number of them.
-  const given = onPostgres
-    ? `(select e ->> 0 as k, (e ->> 1)::bigint as f, (e ->> 2)::bigint as n, (e ->> 3)::bigint as c
-        from json_array_elements(?::json) as e) as given`
-    : '(select value ->> 0 as k, value ->> 1 as f, value ->> 2 as n, value ->> 3 as c from json_each(?)) as given'
+  const heldRows = jsonRows(dialect, { k: 'text', f: 'integer' })
+  const timedRows = jsonRows(dialect, { k: 'text', f: 'integer', n: 'integer' })
+  const releasedRows = jsonRows(dialect, { k: 'text', f: 'integer', n: 'integer', c: 'integer' })
   const isHeld = `${table}.${key} = given.k and ${table}.fence = given.f and ${table}.unanswered > 0`
-  const update = (set: string): string => `update ${table} set ${set} from ${given} where ${isHeld} returning ${key}`
+  const update = (set: string, { select }: { readonly select: string }): string =>
+    `update ${table} set ${set} from ${select} as given where ${isHeld} returning ${key}`
 
   const leaseEnd = `${now} + given.n`
-  const extendText = update(`next_due_at = case when next_due_at > ${leaseEnd} then next_due_at else ${leaseEnd} end`)
-  const advanceText = update('next_due_at = given.n, attempts = 0, unanswered = 0')
-  const releaseText = update(`next_due_at = ${leaseEnd}, attempts = attempts - given.c, unanswered = 0`)
+  const extendText = update(
+    `next_due_at = case when next_due_at > ${leaseEnd} then next_due_at else ${leaseEnd} end`,
+    timedRows
+  )
+  const advanceText = update('next_due_at = given.n, attempts = 0, unanswered = 0', timedRows)
+  const releaseText = update(`next_due_at = ${leaseEnd}, attempts = attempts - given.c, unanswered = 0`, releasedRows)
   const finishText = `delete from ${table}
-    where unanswered > 0 and (${key}, fence) in (select k, f from ${given}) returning ${key}`
+    where unanswered > 0 and (${key}, fence) in (select k, f from ${heldRows.select} as given) returning ${key}`
 
   const earliest = (bound: string): string =>
     `(select next_due_at from ${table} where next_due_at ${bound}${further} order by next_due_at limit 1)`
   const outlookText = `select ${earliest('<= ?')} as overdue, ${earliest('> ?')} as ahead`
 
-  function* answer(text: string, given: readonly (readonly unknown[])[]): Sql<Set<string>> {
-    if (given.length === 0) return new Set()
-    return new Set((yield* rows(text, JSON.stringify(given))).map((row) => textOf(row, key)))
+  function* answer(text: string, given: string): Sql<Set<string>> {
+    return new Set((yield* rows(text, given)).map((row) => textOf(row, key)))
   }
 
   return {
@@ -197,26 +199,29 @@ export function createDueClaims(dialect: SqlDialect, options: DueTable): DueClai
         row
       }))
     },
-    extend: (held, leaseMs) =>
-      answer(
-        extendText,
-        held.map(({ key, fence }) => [key, fence, leaseMs])
-      ),
-    finish: (held) =>
-      answer(
-        finishText,
-        held.map(({ key, fence }) => [key, fence])
-      ),
-    advance: (held) =>
-      answer(
-        advanceText,
-        held.map(({ key, fence, nextDueAt }) => [key, fence, nextDueAt ?? null])
-      ),
-    release: (held) =>
-      answer(
-        releaseText,
-        held.map(({ key, fence, delayMs, uncounted }) => [key, fence, delayMs, uncounted === true ? 1 : 0])
-      ),
+    *extend(held, leaseMs) {
+      if (held.length === 0) return new Set()
+      return yield* answer(extendText, timedRows.parameter(held.map(({ key: k, fence: f }) => ({ k, f, n: leaseMs }))))
+    },
+    *finish(held) {
+      if (held.length === 0) return new Set()
+      return yield* answer(finishText, heldRows.parameter(held.map(({ key: k, fence: f }) => ({ k, f }))))
+    },
+    *advance(held) {
+      if (held.length === 0) return new Set()
+      const given = held.map(({ key: k, fence: f, nextDueAt: n = null }) => ({ k, f, n }))
+      return yield* answer(advanceText, timedRows.parameter(given))
+    },
+    *release(held) {
+      if (held.length === 0) return new Set()
+      const given = held.map(({ key: k, fence: f, delayMs: n, uncounted }) => ({
+        k,
+        f,
+        n,
+        c: uncounted === true ? 1 : 0
+      }))
+      return yield* answer(releaseText, releasedRows.parameter(given))
+    },
     *outlook({ at, values = [] }) {
       const row = (yield* firstRow(outlookText, at, ...values, at, ...values)) ?? {}
       const overdue = optionalIntegerOf(row, 'overdue')

@@ -1,3 +1,4 @@
+export { type JsonColumn, type JsonColumns, type JsonRow, type JsonRows, jsonRows } from './json-rows.ts'
 export { migrate } from './migrate.ts'
 export type { Migration, Schema } from './migration.ts'
 export type {
