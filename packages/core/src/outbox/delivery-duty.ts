@@ -7,9 +7,11 @@ import { elapsedSince, type Reading, read } from '../time/reckoning.ts'
 import { type Delivery, deliveryOf, heldRowOf, leasesOf, stop } from './delivery.ts'
 import type { Destinations } from './destinations.ts'
 import { type Answer, type Exchanged, exchangeOf } from './exchange.ts'
-import type { ClaimedMessage, MessageTable } from './message-table.ts'
+import { type LoneSettlements, loneSettlements } from './lone-settlements.ts'
+import { type ClaimedMessage, type MessageTable, messageOf } from './message-table.ts'
 import type { OutboxEvent } from './outbox-event.ts'
 import type { OutboxMessage } from './outbox-message.ts'
+import { hookFailed, type SettledHook } from './settlement.ts'
 import { type DeliveryOutcome, judgementOn, type RetryLimits } from './verdict.ts'
 
 /** What the duty is made from. */
@@ -19,6 +21,7 @@ export interface DeliveryDutyOptions {
   readonly table: MessageTable
   readonly destinations: Destinations
   readonly deliver: (message: OutboxMessage, options: { readonly signal: AbortSignal }) => Promise<DeliveryOutcome>
+  readonly settled: SettledHook | undefined
   readonly limits: RetryLimits
   readonly concurrency: number
   readonly attemptMs: number
@@ -49,6 +52,8 @@ interface Session {
   readonly underWay: Map<string, Delivery>
   /** Of what ended and is not yet in the store. */
   answers: Answer[]
+  /** Those that are settled one by one. */
+  readonly lone: LoneSettlements
   handled: number
   /** Something has happened since the run last looked. */
   stirred: boolean
@@ -147,29 +152,40 @@ export function deliveryDuty(options: DeliveryDutyOptions): Duty {
       } else {
         const failure = { ...about, reason: verdict.reason, ...(error === undefined ? {} : { error }) }
         if (verdict.outcome === 'dead') report({ type: 'outbox.dead-lettered', ...failure, cause: verdict.cause })
-        else report({ type: 'outbox.attempt-failed', ...failure, retryInMs: verdict.delayMs })
+        else if (verdict.outcome === 'again')
+          report({ type: 'outbox.attempt-failed', ...failure, retryInMs: verdict.delayMs })
+        else report({ type: 'outbox.postponed', ...about, reason: verdict.reason, retryInMs: verdict.delayMs })
       }
     }
     return told
   }
 
-  /** One unit with the store. What it throws has changed nothing here. */
-  const trade = async (session: Session, closing: boolean): Promise<Exchanged> => {
-    const { underWay, answers } = session
+  const isIdle = ({ underWay, answers, lone }: Session): boolean =>
+    underWay.size === 0 && answers.length === 0 && lone.size === 0
+
+  /**
+   * One unit with the store. What it throws has changed nothing here. Undefined when the hook threw: what it threw for is
+   * then settled one by one.
+   */
+  const trade = async (session: Session, closing: boolean): Promise<Exchanged | undefined> => {
+    const { underWay, answers, lone } = session
     session.answers = []
     const extending = leases.due(underWay.values())
     const askedAt = read(clock)
     const { monotonic: now } = askedAt
-    const survey = (underWay.size === 0 && answers.length === 0) || now >= surveyAt
+    const survey = (answers.length === 0 && isIdle(session)) || now >= surveyAt
     const suspect = (survey || now >= suspectAt) && ![...underWay.values()].some(({ message }) => message.deaths > 0)
     const lookPast = now >= passingAt
-    const room = closing ? 0 : concurrency - underWay.size
+    const room = closing ? 0 : Math.max(0, concurrency - underWay.size - lone.size)
+    const telling = { inside: false }
     let exchanged: Exchanged
     try {
       const wanted = { answers, extending: extending.map(heldRowOf), room, suspect, lookPast, outlook: survey }
-      exchanged = await db.run(() => exchange(wanted))
+      exchanged = await db.run(() => exchange.trade(wanted, telling))
     } catch (error) {
-      session.answers.unshift(...answers)
+      const blamed = hookFailed(telling, error)
+      session.answers.unshift(...(blamed ? lone.part(answers, error) : answers))
+      if (blamed) return undefined
       throw error
     }
     const { settled, extended, claimed, clogged, outlook } = exchanged
@@ -206,31 +222,38 @@ export function deliveryDuty(options: DeliveryDutyOptions): Duty {
       session.stirred = false
       if (cutoff?.aborted === true) {
         for (const delivery of session.underWay.values()) stop(delivery, 'cut-off', cutoff.reason)
+        session.lone.keep(() => false)
       }
       const closing = signal.aborted
-      if (closing && session.underWay.size === 0 && session.answers.length === 0) return { handled: session.handled }
-      let exchanged: Exchanged
+      if (closing && isIdle(session)) return { handled: session.handled }
+      let exchanged: Exchanged | undefined
       try {
+        await session.lone.settle((answers, settled) => {
+          session.handled += tell(answers, settled)
+        })
         exchanged = await trade(session, closing)
         storePauseMs = STORE_PAUSE_MS
       } catch (error) {
         // What cannot be answered for in time falls due by itself, and the worker knows how to wait for a store.
         session.answers = session.answers.filter(({ askedAt }) => leases.isUsable(askedAt))
-        if (session.underWay.size === 0 && session.answers.length === 0) throw error
+        session.lone.keep(({ askedAt }) => leases.isUsable(askedAt))
+        if (isIdle(session)) throw error
         report({ type: 'outbox.store-failed', outbox: name, error, retryInMs: storePauseMs })
         session.stirred = false
         await pause(session, storePauseMs * (0.5 + random.float() / 2))
         storePauseMs = Math.min(STORE_PAUSE_MAX_MS, storePauseMs * 2)
         continue
       }
+      if (exchanged === undefined) continue
       const { claimed, more, clogged, outlook } = exchanged
       if (session.stirred || session.answers.length > 0 || more) continue
-      if (session.underWay.size === 0 && claimed.length === 0) {
+      if (isIdle(session) && claimed.length === 0) {
         // A run ends with a look that has nothing else to do, which finds out what falls due next.
         if (outlook === undefined) continue
         return { handled: session.handled, nextDueInMs: outlook.nextDueInMs }
       }
-      await pause(session, clogged ? Math.min(LOOK_MS, Math.max(1, passingAt - clock.monotonic())) : LOOK_MS)
+      const lookAt = Math.min(clogged ? passingAt : Number.POSITIVE_INFINITY, session.lone.nextAt())
+      await pause(session, Math.min(LOOK_MS, Math.max(1, lookAt - clock.monotonic())))
     }
   }
 
@@ -238,7 +261,14 @@ export function deliveryDuty(options: DeliveryDutyOptions): Duty {
     name: `outbox.${name}.delivery`,
     async run(given) {
       const { signal, cutoff } = given
-      const session: Session = { underWay: new Map(), answers: [], handled: 0, stirred: false, endPause: undefined }
+      const session: Session = {
+        underWay: new Map(),
+        answers: [],
+        lone: loneSettlements({ name, db, exchange, leaseMs, clock, random, report }),
+        handled: 0,
+        stirred: false,
+        endPause: undefined
+      }
       const onAbort = (): void => stir(session)
       signal.addEventListener('abort', onAbort, { once: true })
       cutoff?.addEventListener('abort', onAbort, { once: true })
@@ -258,10 +288,4 @@ export function deliveryDuty(options: DeliveryDutyOptions): Duty {
     },
     status: () => status
   }
-}
-
-function messageOf({ key: id, messageKey: key, destination, attempt, fence, row }: ClaimedMessage): OutboxMessage {
-  const payload = (row['payload_text'] ?? row['payload_bytes']) as OutboxMessage['payload']
-  const [sequence, putAt] = [integerOf(row, 'sequence'), integerOf(row, 'put_at')]
-  return { id, key, destination, payload, sequence, attempt, fence, putAt }
 }

@@ -3,7 +3,8 @@ import type { Sql, SqlDialect } from '../sql/sql-database.ts'
 import { firstRow, integerOf } from '../sql/statement.ts'
 import type { Reading } from '../time/reckoning.ts'
 import type { Destinations } from './destinations.ts'
-import type { ClaimedMessage, MessageTable } from './message-table.ts'
+import { type ClaimedMessage, type MessageTable, messageOf } from './message-table.ts'
+import { type SettledHook, type Settlement, type Telling, tellHook } from './settlement.ts'
 import type { Verdict } from './verdict.ts'
 
 /** Claims in one unit: what they find may have to wait for others, and a commit for each round would take longer. */
@@ -19,10 +20,12 @@ export interface Answer {
   readonly lagMs: number
   /** What the deliverer threw, if it did, for those who observe. */
   readonly error?: unknown
+  /** Whether it is settled without the hook, which has thrown for it too often. */
+  readonly unheard?: true
 }
 
 /** What one unit is to do. */
-export interface ExchangeOptions {
+interface ExchangeOptions {
   readonly answers: readonly Answer[]
   readonly extending: readonly HeldRow[]
   /** How many more messages may be held; 0 while the worker closes. */
@@ -57,7 +60,15 @@ interface Outlook {
 
 type Claims = Pick<Exchanged, 'claimed' | 'more' | 'clogged'>
 
-/** Makes the units in which a worker answers for what has ended and claims what it can begin: both in one commit. */
+/** Parts of units, which say in `telling` how far the hook has got, also when they throw. */
+export interface Exchange {
+  /** Answers for what has ended and claims what can begin, both in one commit. */
+  trade(wanted: ExchangeOptions, telling: Telling): Sql<Exchanged>
+  /** Only answers. Gives the ids of the answers that counted. */
+  settle(answers: readonly Answer[], telling: Telling): Sql<ReadonlySet<string>>
+}
+
+/** Makes the units in which a worker trades with the store. */
 export function exchangeOf(options: {
   readonly name: string
   readonly dialect: SqlDialect
@@ -66,13 +77,15 @@ export function exchangeOf(options: {
   readonly leaseMs: number
   readonly holdKey: boolean
   readonly retained: boolean
-}): (wanted: ExchangeOptions) => Sql<Exchanged> {
-  const { name, dialect, table, destinations, leaseMs, holdKey, retained } = options
+  readonly settled: SettledHook | undefined
+}): Exchange {
+  const { name, dialect, table, destinations, leaseMs, holdKey, retained, settled: hook } = options
   const clockText = `select ${dialect.now} as now`
   const deadText = `select count(*) as dead from outbox_messages
     where outbox = ? and state = 'dead' and settled_at is not null`
 
-  function* settle(answers: readonly Answer[]): Sql<Set<string>> {
+  function* settle(answers: readonly Answer[], telling: Telling): Sql<Set<string>> {
+    telling.inside = false
     const done: HeldRow[] = []
     const dead: (HeldRow & { readonly reason: string })[] = []
     const again: (HeldRow & { readonly delayMs: number; readonly uncounted: boolean })[] = []
@@ -81,7 +94,7 @@ export function exchangeOf(options: {
       const { key, fence } = message
       if (verdict.outcome === 'delivered') done.push({ key, fence })
       else if (verdict.outcome === 'dead') dead.push({ key, fence, reason: verdict.reason })
-      else again.push({ key, fence, delayMs: verdict.delayMs, uncounted: verdict.outcome === 'given-back' })
+      else again.push({ key, fence, delayMs: verdict.delayMs, uncounted: verdict.outcome !== 'again' })
       if (verdict.outcome === 'delivered' || (verdict.outcome === 'dead' && !holdKey)) leaving.push(message)
     }
     const settled = new Set([
@@ -94,6 +107,10 @@ export function exchangeOf(options: {
       if (messageKey !== undefined && settled.has(key)) keys.push(messageKey)
     }
     yield* table.promote(keys)
+    if (hook !== undefined) {
+      const settlements = answers.flatMap((answer) => (settled.has(answer.message.key) ? settlementsOf(answer) : []))
+      if (settlements.length > 0) yield* tellHook(hook, settlements, telling)
+    }
     return settled
   }
 
@@ -147,13 +164,29 @@ export function exchangeOf(options: {
     return { lagMs, nextDueInMs, dead: integerOf(row ?? {}, 'dead') }
   }
 
-  return function* exchange(wanted) {
-    const settled = yield* settle(wanted.answers)
-    const extended = yield* table.extend(wanted.extending, leaseMs)
-    // Read before the claim, so that what falls due between the two is still ahead.
-    const at = wanted.outlook ? integerOf((yield* firstRow(clockText)) ?? {}, 'now') : undefined
-    const found: Claims = wanted.room > 0 ? yield* claim(wanted) : { claimed: [], more: false, clogged: false }
-    const outlook = at === undefined ? undefined : yield* lookAhead(at)
-    return { settled, extended, ...found, outlook }
+  return {
+    settle,
+    *trade(wanted, telling) {
+      const settled = yield* settle(wanted.answers, telling)
+      const extended = yield* table.extend(wanted.extending, leaseMs)
+      // Read before the claim, so that what falls due between the two is still ahead.
+      const at = wanted.outlook ? integerOf((yield* firstRow(clockText)) ?? {}, 'now') : undefined
+      const found: Claims = wanted.room > 0 ? yield* claim(wanted) : { claimed: [], more: false, clogged: false }
+      const outlook = at === undefined ? undefined : yield* lookAhead(at)
+      return { settled, extended, ...found, outlook }
+    }
   }
+}
+
+/** What the hook hears of an answer that counts: nothing of a message that will be attempted again. */
+export function settlementsOf({ message, verdict, unheard }: Answer): readonly Settlement[] {
+  if (unheard === true || (verdict.outcome !== 'delivered' && verdict.outcome !== 'dead')) return []
+  const { id, key, destination, payload, attempt } = messageOf(message)
+  const about = { id, key, destination, payload, attempt }
+  if (verdict.outcome === 'delivered') {
+    const { receipt } = verdict
+    return [{ message: about, end: 'delivered', ...(receipt === undefined ? {} : { receipt }) }]
+  }
+  const { reason, detail } = verdict
+  return [{ message: about, end: 'dead', reason, ...(detail === undefined ? {} : { detail }) }]
 }

@@ -5,4 +5,5 @@ export type { DeathCause, OutboxEvent, OutboxMessageRef } from './outbox-event.t
 export type { OutboxHealth } from './outbox-health.ts'
 export type { OutboxDraft, OutboxMessage, OutboxRef } from './outbox-message.ts'
 export { outboxSchema } from './outbox-schema.ts'
+export type { Settlement } from './settlement.ts'
 export type { DeliveryOutcome } from './verdict.ts'

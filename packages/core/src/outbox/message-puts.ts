@@ -1,4 +1,5 @@
 import { concatBytes } from '@noble/hashes/utils.js'
+import { jsonRows } from '../sql/json-rows.ts'
 import type { Sql, SqlDialect } from '../sql/sql-database.ts'
 import { execute, firstRow, rows, textOf } from '../sql/statement.ts'
 import type { OutboxDraft, OutboxRef } from './outbox-message.ts'
@@ -43,6 +44,16 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
     ? `with ${locked(`values (?, ?, ${now} / ${DAY_MS})`)}
       insert into outbox_messages(${columns}) select ${inserted} from locked ${once}`
     : insertText
+  const travelling = jsonRows(dialect, {
+    id: 'text',
+    idempotency_key: 'text',
+    message_key: 'text',
+    destination: 'text',
+    payload_text: 'text',
+    bytes_from: 'integer',
+    bytes_length: 'integer',
+    delay_ms: 'integer'
+  })
   // Without idempotency keys nothing can be in the way: looking for it and naming what was put is left out.
   const textsOfAll = (repeatable: boolean): { plain: string; keyed: string } => {
     const end = repeatable ? once : ''
@@ -55,10 +66,10 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
   function onSqliteAll(end: string): string {
     // A part of an empty blob is null there.
     return `insert into outbox_messages(${columns})
-      select value ->> 0, cast(? as text), value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-        case value ->> 6 when 0 then x'' else substr(cast(? as blob), value ->> 5, value ->> 6) end,
-        ${nowOnce}, ${nowOnce} + (value ->> 7), 'pending', 1, ${nowOnce} + (value ->> 7)
-      from json_each(?) where true order by key ${end}`
+      select id, cast(? as text), idempotency_key, message_key, destination, payload_text,
+        case bytes_length when 0 then x'' else substr(cast(? as blob), bytes_from, bytes_length) end,
+        ${nowOnce}, ${nowOnce} + delay_ms, 'pending', 1, ${nowOnce} + delay_ms
+      from ${travelling.select} as given where true order by place ${end}`
   }
 
   /**
@@ -69,19 +80,17 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
   function onPostgresAll(keyed: boolean, end: string): string {
     const keys = `select cast(? as text), message_key, ${nowOnce} / ${DAY_MS} from given
         where message_key is not null group by message_key order by message_key collate "C"`
-    return `with given as (
-        select e ->> 0 as id, e ->> 1 as idempotency_key, e ->> 2 as message_key, e ->> 3 as destination,
-          e ->> 4 as payload_text, (e ->> 5)::int as bytes_from, (e ->> 6)::int as bytes_length,
-          (e ->> 7)::bigint as delay_ms, place
-        from jsonb_array_elements(cast(? as jsonb)) with ordinality as listed(e, place))${keyed ? `,\n      ${locked(keys)}` : ''}
+    return `with given as ${travelling.select}${keyed ? `,\n      ${locked(keys)}` : ''}
       insert into outbox_messages(${columns})
       select id, cast(? as text), idempotency_key, message_key, destination, payload_text,
-        substring(cast(? as bytea) from bytes_from for bytes_length),
+        substring(cast(? as bytea) from cast(bytes_from as int) for cast(bytes_length as int)),
         ${nowOnce}, ${nowOnce} + delay_ms, 'pending', 1, ${nowOnce} + delay_ms
       from given ${keyed ? 'where (select count(*) from locked) >= 0' : ''} order by place ${end}`
   }
 
-  const list = onPostgres ? 'select json_array_elements_text(cast(? as json))' : 'select value from json_each(?)'
+  const texts = jsonRows(dialect, { v: 'text' })
+  const list = `select given.v from ${texts.select} as given`
+  const listOf = (all: Iterable<string>): string => texts.parameter(Array.from(all, (v) => ({ v })))
   const duplicatesText = `select idempotency_key, id from outbox_messages
     where outbox = ? and idempotency_key in (${list})`
   const takeBackText = `delete from outbox_messages where id in (${list})`
@@ -90,7 +99,7 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
   function* holdersOf(idempotencyKeys: readonly string[]): Sql<Map<string, string>> {
     const holders = new Map<string, string>()
     if (idempotencyKeys.length === 0) return holders
-    for (const row of yield* rows(duplicatesText, name, JSON.stringify(idempotencyKeys))) {
+    for (const row of yield* rows(duplicatesText, name, listOf(idempotencyKeys))) {
       holders.set(textOf(row, 'idempotency_key'), textOf(row, 'id'))
     }
     return holders
@@ -112,9 +121,10 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
       }
     },
     *putAll(messages) {
-      const { given, bytes } = travelling(messages, name)
+      const { given, bytes } = travellersOf(messages, name)
+      const parameter = travelling.parameter(given)
       const keyed = messages.some(({ draft }) => draft.key !== undefined)
-      const values = onPostgres ? [given, ...(keyed ? [name] : []), name, bytes] : [name, bytes, given]
+      const values = onPostgres ? [parameter, ...(keyed ? [name] : []), name, bytes] : [name, bytes, parameter]
       const textOfAll = (texts: typeof allOnce): string => (keyed ? texts.keyed : texts.plain)
       if (messages.every(({ draft }) => draft.idempotencyKey === undefined)) {
         yield* execute(textOfAll(allNew), ...values)
@@ -131,26 +141,37 @@ export function messagePuts(dialect: SqlDialect, name: string): MessagePuts {
           })
         }
         // One that is to be put after all belongs before the later ones of its key: all are put again.
-        yield* execute(takeBackText, JSON.stringify([...queued]))
+        yield* execute(takeBackText, listOf(queued))
       }
     }
   }
 }
 
 /**
- * Messages as the statement for many takes them: as one JSON value, and the bytes, which JSON does not have, as one piece
- * of which each message with bytes has its place and length.
+ * Messages as the statement for many takes them: as rows, and the bytes, which JSON does not have, as one piece of which
+ * each message with bytes has its place and length.
  */
-function travelling(messages: readonly NewMessage[], name: string): { given: string; bytes: Uint8Array } {
+function travellersOf(messages: readonly NewMessage[], name: string) {
   const pieces: Uint8Array[] = []
   let from = 1
   const given = messages.map(({ id, draft }) => {
     const { payload, key = null, destination = name, idempotencyKey = null, delayMs = 0 } = draft
-    const common = [id, idempotencyKey, key, destination]
-    if (typeof payload === 'string') return [...common, payload, null, null, delayMs]
-    pieces.push(payload)
-    from += payload.length
-    return [...common, null, from - payload.length, payload.length, delayMs]
+    const isText = typeof payload === 'string'
+    const row = {
+      id,
+      idempotency_key: idempotencyKey,
+      message_key: key,
+      destination,
+      payload_text: isText ? payload : null,
+      bytes_from: isText ? null : from,
+      bytes_length: isText ? null : payload.length,
+      delay_ms: delayMs
+    }
+    if (!isText) {
+      pieces.push(payload)
+      from += payload.length
+    }
+    return row
   })
-  return { given: JSON.stringify(given), bytes: concatBytes(...pieces) }
+  return { given, bytes: concatBytes(...pieces) }
 }

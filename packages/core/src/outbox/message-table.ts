@@ -5,9 +5,11 @@ import {
   type DueOutlook,
   type HeldRow
 } from '../schedule/due-claims.ts'
+import { jsonRows } from '../sql/json-rows.ts'
 import type { Sql, SqlDialect } from '../sql/sql-database.ts'
 import { execute, firstRow, integerOf, rows, textOf } from '../sql/statement.ts'
 import { type MessagePuts, messagePuts } from './message-puts.ts'
+import type { OutboxMessage } from './outbox-message.ts'
 
 /** A message that was claimed, and whose turn it is. */
 export interface ClaimedMessage extends DueClaim {
@@ -61,10 +63,10 @@ const TURN_MS = 20
 export function messageTable(dialect: SqlDialect, name: string): MessageTable {
   const { now, forUpdate } = dialect
   const onPostgres = dialect.name === 'postgres'
-  /** A list of texts that travels as one JSON value, so that a text is the same for any number of them. */
-  const list = onPostgres
-    ? '(select v from json_array_elements_text(cast(? as json)) as v) as given'
-    : '(select value as v from json_each(?)) as given'
+  const listed = jsonRows(dialect, { v: 'text' })
+  const sequences = jsonRows(dialect, { v: 'integer' })
+  const listOf = (texts: Iterable<string>): string => listed.parameter(Array.from(texts, (v) => ({ v })))
+  const list = `${listed.select} as given`
 
   const columns = [
     'message_key',
@@ -87,7 +89,7 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
   const headsText = `select given.v as message_key, ${headOf('given.v')} as head from ${list}`
   // Shared: several workers may give back later messages of one key at a time.
   const stayText = `select sequence from outbox_messages
-    where in_line = 1 and sequence in (select cast(given.v as bigint) from ${list})
+    where in_line = 1 and sequence in (select given.v from ${sequences.select} as given)
     ${onPostgres ? 'for share skip locked' : ''}`
   // Due since it was put, so that it is claimed before what was put after it: with the time of now, a key's first message
   // would stand behind all its later ones that have not been claimed and given back yet.
@@ -102,7 +104,7 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
     const found =
       passOver === undefined
         ? yield* ofThis.claim({ limit, leaseMs, only, values: [name] })
-        : yield* passing.claim({ limit, leaseMs, only, values: [name, JSON.stringify(passOver)] })
+        : yield* passing.claim({ limit, leaseMs, only, values: [name, listOf(passOver)] })
     const messages = found.map((one): ClaimedMessage => {
       const { message_key: key, destination } = one.row
       return { ...one, messageKey: key === null ? undefined : String(key), destination: String(destination) }
@@ -119,7 +121,7 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
     for (const { messageKey } of messages) if (messageKey !== undefined) keys.add(messageKey)
     if (keys.size === 0) return messages
     const heads = new Map<string, number>()
-    for (const row of yield* rows(headsText, name, JSON.stringify([...keys]))) {
+    for (const row of yield* rows(headsText, name, listOf(keys))) {
       heads.set(textOf(row, 'message_key'), integerOf(row, 'head'))
     }
     const headBefore = ({ messageKey, row }: ClaimedMessage): number | undefined => {
@@ -135,7 +137,8 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
     const others = new Set(later.map((message) => headBefore(message) as number))
     for (const sequence of locked) others.delete(sequence)
     if (others.size > 0) {
-      for (const row of yield* rows(stayText, JSON.stringify([...others]))) locked.add(integerOf(row, 'sequence'))
+      for (const row of yield* rows(stayText, sequences.parameter(Array.from(others, (v) => ({ v })))))
+        locked.add(integerOf(row, 'sequence'))
     }
     const waits = (message: ClaimedMessage): boolean => locked.has(headBefore(message) as number)
     yield* ofThis.advance(later.filter(waits).map(({ key, fence }) => ({ key, fence, nextDueAt: undefined })))
@@ -147,11 +150,9 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
     return first
   }
 
-  const burialList = onPostgres
-    ? `(select e ->> 0 as k, (e ->> 1)::bigint as f, e ->> 2 as r from json_array_elements(cast(? as json)) as e) as given`
-    : '(select value ->> 0 as k, value ->> 1 as f, value ->> 2 as r from json_each(?)) as given'
+  const settled = jsonRows(dialect, { k: 'text', f: 'integer', r: 'text' })
   const settle = (set: string): string =>
-    `update outbox_messages set ${set}, next_due_at = null, unanswered = 0, settled_at = ${now} from ${burialList}
+    `update outbox_messages set ${set}, next_due_at = null, unanswered = 0, settled_at = ${now} from ${settled.select} as given
       where id = given.k and fence = given.f and unanswered > 0 returning id`
   const deliveredText = settle(`state = 'delivered', in_line = 0`)
   const buriedText = settle(`state = 'dead', in_line = cast(? as bigint), reason = given.r`)
@@ -164,16 +165,16 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
     outlook: (at) => ofThis.outlook({ at, values: [name] }),
     *deliver(held, kept) {
       if (!kept || held.length === 0) return yield* ofThis.finish(held)
-      const given = JSON.stringify(held.map(({ key, fence }) => [key, fence]))
+      const given = settled.parameter(held.map(({ key: k, fence: f }) => ({ k, f, r: null })))
       return new Set((yield* rows(deliveredText, given)).map((row) => textOf(row, 'id')))
     },
     *bury(held, holdKey) {
       if (held.length === 0) return new Set()
-      const given = JSON.stringify(held.map(({ key, fence, reason }) => [key, fence, reason]))
+      const given = settled.parameter(held.map(({ key: k, fence: f, reason: r }) => ({ k, f, r })))
       return new Set((yield* rows(buriedText, holdKey ? 1 : 0, given)).map((row) => textOf(row, 'id')))
     },
     *promote(keys) {
-      if (keys.length > 0) yield* execute(promoteText, name, JSON.stringify([...new Set(keys)]))
+      if (keys.length > 0) yield* execute(promoteText, name, listOf(new Set(keys)))
     },
     *lockHead(key) {
       const headText = `select ${headOf('?')} as head`
@@ -184,4 +185,18 @@ export function messageTable(dialect: SqlDialect, name: string): MessageTable {
       }
     }
   }
+}
+
+/** A claimed message as its deliverer sees it. */
+export function messageOf({
+  key: id,
+  messageKey: key,
+  destination,
+  attempt,
+  fence,
+  row
+}: ClaimedMessage): OutboxMessage {
+  const payload = (row['payload_text'] ?? row['payload_bytes']) as OutboxMessage['payload']
+  const [sequence, putAt] = [integerOf(row, 'sequence'), integerOf(row, 'put_at')]
+  return { id, key, destination, payload, sequence, attempt, fence, putAt }
 }

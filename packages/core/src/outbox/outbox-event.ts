@@ -17,6 +17,8 @@ export type DeathCause =
   | 'age'
   /** Workers died or hung, again and again, while they had it: it may be what kills them. */
   | 'unanswered'
+  /** It was delivered, and `settled` threw for it again and again. */
+  | 'unsettled'
 
 /** What an operator should hear of. What `observe` throws is dropped. */
 export type OutboxEvent =
@@ -30,6 +32,13 @@ export type OutboxEvent =
       readonly retryInMs: number
       readonly error?: unknown
     } & OutboxMessageRef)
+  /** The deliverer put it off, and will be given it again. */
+  | ({
+      readonly type: 'outbox.postponed'
+      readonly attempt: number
+      readonly reason: string
+      readonly retryInMs: number
+    } & OutboxMessageRef)
   /** It will not be attempted again, unless it is revived. */
   | ({
       readonly type: 'outbox.dead-lettered'
@@ -42,6 +51,17 @@ export type OutboxEvent =
   | ({ readonly type: 'outbox.lease-lost'; readonly heldMs: number } & OutboxMessageRef)
   /** An attempt ended when another worker had already taken the message over: what it says changed nothing. */
   | ({ readonly type: 'outbox.overtaken'; readonly fence: number } & OutboxMessageRef)
+  /**
+   * `settled` threw for the messages with these ids, and nothing of their unit was written. They are settled again in
+   * `retryInMs`, each by itself; without it, the message is dead-lettered, and `settled` is not told.
+   */
+  | {
+      readonly type: 'outbox.settlements-failed'
+      readonly outbox: string
+      readonly ids: readonly string[]
+      readonly error: unknown
+      readonly retryInMs: number | undefined
+    }
   /** The store failed while deliveries were under way; it is asked again in `retryInMs`. */
   | {
       readonly type: 'outbox.store-failed'

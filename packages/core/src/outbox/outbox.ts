@@ -15,6 +15,7 @@ import type { OutboxEvent } from './outbox-event.ts'
 import { type OutboxHealth, outboxHealth } from './outbox-health.ts'
 import { draftChecks, nameSchema, type OutboxDraft, type OutboxMessage, type OutboxRef } from './outbox-message.ts'
 import { purgeDuty } from './purge-duty.ts'
+import type { Settlement } from './settlement.ts'
 import type { DeliveryOutcome } from './verdict.ts'
 
 export interface OutboxOptions {
@@ -28,6 +29,17 @@ export interface OutboxOptions {
    * honoured. It must end soon after its signal aborts: nobody waits for it then, and the message may be attempted again.
    */
   readonly deliver: (message: OutboxMessage, options: { readonly signal: AbortSignal }) => Promise<DeliveryOutcome>
+  /**
+   * What hangs on settlements, as a part of the unit that settles the messages, a `function*` as any unit: receipts,
+   * records. It hears, once committed, of each message that was delivered or dead-lettered exactly once for each time that
+   * it was, and not of what another worker had taken over. As any unit it may be called again, and must touch nothing but
+   * its statements.
+   *
+   * When it throws, nothing of the unit is written, and its messages are settled one by one. For which it throws five times
+   * more, over some seconds, is dead-lettered without it, with the error's code as the reason; it was delivered, and
+   * `revive` delivers it again.
+   */
+  readonly settled?: (settlements: readonly Settlement[]) => Sql<void>
   /** How long one attempt may take; 10,000 ms unless given, 1 ms to a day. */
   readonly attemptMs?: number
   /** Attempts in all, those whose worker died included; 20 unless given, at most 1,000. */
@@ -120,6 +132,7 @@ const outboxOptions: z.ZodType<OutboxOptions> = z
     db: z.custom<SqlDatabase>((value) => isObject(value) && 'run' in (value as object)),
     name: nameSchema,
     deliver: z.custom<OutboxOptions['deliver']>(isFunction, 'must be a function'),
+    settled: z.custom<NonNullable<OutboxOptions['settled']>>(isFunction, 'must be a function').exactOptional(),
     attemptMs: z.number().min(1).max(DAY_MS).exactOptional(),
     attemptsMax: z.int().min(1).max(1_000).exactOptional(),
     ageMaxMs: z.number().min(1).max(YEAR_MS).exactOptional(),
@@ -166,7 +179,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
   const { db, name, deliver, attemptMs = ATTEMPT_MS, attemptsMax = ATTEMPTS_MAX, ageMaxMs = AGE_MAX_MS } = parsed
   const { backoff = BACKOFF, onDead = 'hold', concurrency = CONCURRENCY, breaker = {}, leaseMs = LEASE_MS } = parsed
   const { destinationConcurrency = Math.ceil(concurrency / 2), backlogMax = BACKLOG_MAX, retentionMs = 0 } = parsed
-  const { payloadMaxBytes = PAYLOAD_MAX_BYTES, platform = systemPlatform, observe } = parsed
+  const { payloadMaxBytes = PAYLOAD_MAX_BYTES, platform = systemPlatform, observe, settled } = parsed
   const report = reporter<OutboxEvent>(observe)
 
   const table = messageTable(db.dialect, name)
@@ -181,7 +194,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
   const deadLetters = deadLettersOf(db.dialect, name, table)
   const limits = { attemptsMax, ageMaxMs, backoff }
   const [holdKey, retained] = [onDead === 'hold', retentionMs > 0]
-  const common = { name, db, table, destinations, deliver, limits, platform, report, holdKey, retained }
+  const common = { name, db, table, destinations, deliver, limits, platform, report, holdKey, retained, settled }
   const delivery = deliveryDuty({ ...common, concurrency, attemptMs, leaseMs })
   const hasPurge = retained || db.dialect.name === 'postgres'
   const checkDrafts = draftChecks(payloadMaxBytes)

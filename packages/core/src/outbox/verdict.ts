@@ -8,18 +8,31 @@ import type { DeathCause } from './outbox-event.ts'
 
 /** What a deliverer says. A `reason` is a code such as `HTTP_503`, at most 64 characters; anything else is `UNSPECIFIED`. */
 export type DeliveryOutcome =
-  /** The receiver has it. */
-  | { readonly outcome: 'delivered' }
+  /**
+   * The receiver has it. `receipt` is what the receiver knows it by, for the outbox's `settled`: well-formed text of up to
+   * 4,096 characters; anything else is left out.
+   */
+  | { readonly outcome: 'delivered'; readonly receipt?: string }
   /** It may be taken later, and not before `retryAfterMs` if the receiver said so. Whether it was taken may be unknown. */
   | { readonly outcome: 'failed'; readonly reason?: string; readonly retryAfterMs?: number }
-  /** It will never be taken: it is dead-lettered at once. */
-  | { readonly outcome: 'refused'; readonly reason?: string }
+  /**
+   * It was not sent, since it is not the time for it, as a rate limit says: it is not an attempt, and says nothing of its
+   * destination. It is handed over again after `delayMs`, 100 ms to an hour, whatever more or less is asked for. One
+   * that would come after `ageMaxMs` is dead-lettered.
+   */
+  | { readonly outcome: 'postponed'; readonly delayMs: number; readonly reason?: string }
+  /**
+   * It will never be taken: it is dead-lettered at once. `detail` is free text for the outbox's `settled`, cut at 500
+   * characters; it is in no event.
+   */
+  | { readonly outcome: 'refused'; readonly reason?: string; readonly detail?: string }
 
 /** What is to be done with a message after an attempt. */
 export type Verdict =
-  | { readonly outcome: 'delivered' }
+  | { readonly outcome: 'delivered'; readonly receipt?: string }
   | { readonly outcome: 'again'; readonly reason: string; readonly delayMs: number }
-  | { readonly outcome: 'dead'; readonly reason: string; readonly cause: DeathCause }
+  | { readonly outcome: 'postponed'; readonly reason: string; readonly delayMs: number }
+  | { readonly outcome: 'dead'; readonly reason: string; readonly cause: DeathCause; readonly detail?: string }
 
 /** How often, and for how long, a message is attempted. */
 export interface RetryLimits {
@@ -42,11 +55,19 @@ interface Chance {
 const REASON = /^[A-Za-z][A-Za-z0-9_.:-]{0,63}$/
 const UNSPECIFIED = 'UNSPECIFIED'
 
+/** Ids of messages in other systems, and a few words with them; more would be a document. */
+const RECEIPT_MAX = 4_096
+const DETAIL_MAX = 500
+/** Shorter, and what cannot be sent now would be claimed and given back all the time. */
+const POSTPONED_MIN_MS = 100
+/** Longer, and nobody would notice that whoever postpones is wrong. */
+const POSTPONED_MAX_MS = 3_600_000
+
 const reasonIn = (value: unknown): string | undefined =>
   typeof value === 'string' && REASON.test(value) ? value : undefined
 
 /** A code for what was thrown: its own, its HTTP status, or the name of its class. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   if (isSuiteError(error)) return error.code
   const { code, name } = (typeof error === 'object' && error !== null ? error : {}) as {
     code?: unknown
@@ -68,11 +89,16 @@ function verdictOn(
 ): Verdict {
   const threw = end.status === 'rejected'
   const answer = threw ? {} : answerIn(end.value)
-  if (answer.outcome === 'delivered') return { outcome: 'delivered' }
+  if (answer.outcome === 'delivered') return { outcome: 'delivered', ...receiptIn(answer.receipt) }
   const reason = threw ? reasonOf(end.reason) : (reasonIn(answer.reason) ?? UNSPECIFIED)
-  if (answer.outcome === 'refused') return { outcome: 'dead', reason, cause: 'refused' }
+  if (answer.outcome === 'refused') return { outcome: 'dead', reason, cause: 'refused', ...detailIn(answer.detail) }
 
   const { attemptsMax, ageMaxMs, backoff } = limits
+  if (isPostponed(answer)) {
+    const delayMs = Math.min(POSTPONED_MAX_MS, Math.max(POSTPONED_MIN_MS, Math.ceil(answer.delayMs)))
+    if (message.ageMs + delayMs > ageMaxMs) return { outcome: 'dead', reason, cause: 'age' }
+    return { outcome: 'postponed', reason, delayMs }
+  }
   if (message.attempt >= attemptsMax) return { outcome: 'dead', reason, cause: 'attempts' }
   const askedMs = retryAfterOf(threw ? end.reason : { retryAfterMs: answer.retryAfterMs }, chance.now)
   const delayMs = Math.ceil((askedMs ?? 0) + backoffMs(backoff, message.attempt, 0, chance.random))
@@ -88,7 +114,9 @@ function evidenceOf(end: PromiseSettledResult<unknown>): DestinationVerdict {
   if (end.status === 'rejected') {
     return isSuiteError(end.reason, 'TIMED_OUT') && classifyError(end.reason) === 'ignored' ? 'ignored' : 'failure'
   }
-  const { outcome } = answerIn(end.value)
+  const answer = answerIn(end.value)
+  if (isPostponed(answer)) return 'ignored'
+  const { outcome } = answer
   return outcome === 'delivered' || outcome === 'refused' ? 'success' : 'failure'
 }
 
@@ -115,6 +143,30 @@ export function judgementOn(
 }
 
 /** What a deliverer returned, which may be anything. */
-function answerIn(value: unknown): { outcome?: unknown; reason?: unknown; retryAfterMs?: unknown } {
+type Answered = Partial<
+  Readonly<Record<'outcome' | 'reason' | 'retryAfterMs' | 'delayMs' | 'receipt' | 'detail', unknown>>
+>
+
+function answerIn(value: unknown): Answered {
   return typeof value === 'object' && value !== null ? value : {}
+}
+
+/** One without a time has failed. */
+function isPostponed(answer: Answered): answer is Answered & { readonly delayMs: number } {
+  return answer.outcome === 'postponed' && typeof answer.delayMs === 'number' && !Number.isNaN(answer.delayMs)
+}
+
+function receiptIn(value: unknown): { readonly receipt?: string } {
+  const isReceipt = typeof value === 'string' && value.length <= RECEIPT_MAX && isPlain(value)
+  return isReceipt ? { receipt: value } : {}
+}
+
+function detailIn(value: unknown): { readonly detail?: string } {
+  return typeof value === 'string'
+    ? { detail: value.slice(0, DETAIL_MAX).toWellFormed().replaceAll('\0', '\ufffd') }
+    : {}
+}
+
+function isPlain(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0')
 }

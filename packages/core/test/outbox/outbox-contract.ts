@@ -133,6 +133,34 @@ export function outboxContract(
       ])
     })
 
+    it('commits what hangs on a settlement with it, and settles around one message for which that fails', async () => {
+      await using one = await bench({
+        *settled(settlements) {
+          for (const { message, end, receipt } of settlements) {
+            const place = message.payload === '3' ? 1 : Number(message.payload) + 10
+            yield* execute('insert into told(place, ended, receipt) values (?, ?, ?)', place, end, receipt ?? null)
+          }
+        }
+      })
+      await one.db.run(function* () {
+        yield* execute('create table told (place bigint primary key, ended text not null, receipt text)')
+        yield* execute("insert into told(place, ended) values (1, 'taken')")
+      })
+      one.receiver.answer = ({ payload }) =>
+        payload === '5'
+          ? { outcome: 'refused', reason: 'GONE' }
+          : { outcome: 'delivered', receipt: `r${String(payload)}` }
+      await one.put(...texts(8))
+      await one.deliverDue()
+      const told = await one.db.run(() => rows('select place, ended, receipt from told where place > 1 order by place'))
+      expect(told.map(({ place, ended, receipt }) => [place, ended, receipt])).toEqual(
+        [0, 1, 2, 4, 5, 6, 7].map((at) => (at === 5 ? [15, 'dead', null] : [at + 10, 'delivered', `r${at}`]))
+      )
+      expect(one.receiver.arrived).toHaveLength(8)
+      const dead = await one.outbox.list({ state: 'dead' })
+      expect(new Set(dead.map(({ reason }) => reason))).toEqual(new Set(['CONSTRAINT_VIOLATED', 'GONE']))
+    })
+
     it('waits with a message for its delay, and with the later ones of its key', async () => {
       await using one = await bench()
       await one.put({ payload: 'late', key: 'k', delayMs: 60_000 }, { payload: 'later', key: 'k' }, { payload: 'now' })

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { createOutbox, outboxSchema } from '@enablement/core/outbox'
-import { migrate } from '@enablement/core/sql'
+import { createOutbox, type OutboxOptions, outboxSchema } from '@enablement/core/outbox'
+import { execute, migrate, rows } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { crashPoints, seededRandom, testPlatform, unlessCrashed, withStoreClock } from '@enablement/core/testing'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
@@ -27,11 +27,22 @@ describe('an outbox whose process dies', () => {
         const { clock } = platform
         await using disk = withStoreClock(sqliteDatabase({ path: ':memory:' }), clock)
         await migrate(disk, [outboxSchema])
+        await disk.run(() => execute('create table told (payload text primary key) strict'))
         const db = crashPoints(disk, { at })
         const reached = receiver()
         reached.answer = ({ payload, attempt }) =>
           payload === '1' && attempt === 1 ? { outcome: 'failed' } : { outcome: 'delivered' }
-        const common = { name: 'mail', platform, deliver: reached.deliver, leaseMs: 1_000, retentionMs } as const
+        const common: Omit<OutboxOptions, 'db'> = {
+          name: 'mail',
+          platform,
+          deliver: reached.deliver,
+          leaseMs: 1_000,
+          retentionMs,
+          *settled(settlements) {
+            for (const { message } of settlements)
+              yield* execute('insert into told values (?)', String(message.payload))
+          }
+        }
         const outbox = createOutbox({ db, ...common })
         const scenario = async (): Promise<void> => {
           await db.run(function* () {
@@ -55,6 +66,7 @@ describe('an outbox whose process dies', () => {
         expect(payloads).toEqual([...payloads].sort())
         expect(new Set(reached.arrived.map(({ id }) => id)).size).toBe(firsts.length)
         expect(await survivor.health()).toMatchObject({ pending: 0, dead: 0 })
+        expect((await disk.run(() => rows('select payload from told'))).map(({ payload }) => payload)).toEqual(firsts)
         tried = at
         if (db.crashed === undefined) break
       }
