@@ -36,6 +36,11 @@ const draftSchema: z.ZodType<AuditDraft> = z.strictObject({
   detail: z.custom<JsonObject>(isObject, 'must be an object').exactOptional()
 })
 
+/** A unit of some 20 ms on Postgres; entries travel as one value, of 20 MB where all are as large as may be. */
+const DRAFTS_MAX = 1_000
+
+const draftsSchema: z.ZodType<readonly AuditDraft[]> = z.array(draftSchema).max(DRAFTS_MAX)
+
 /** A draft that the log can take. Its detail is text, which the caller's later changes do not reach. */
 export interface CheckedDraft extends Omit<AuditDraft, 'detail'> {
   readonly detail: string | undefined
@@ -46,12 +51,22 @@ export interface CheckedDraft extends Omit<AuditDraft, 'detail'> {
  * detail that has no canonical JSON or is too long.
  */
 export function checkDraft(draft: AuditDraft): CheckedDraft {
-  const { detail, ...names } = parseOptions(draftSchema, 'an audit draft', draft)
+  return withTextOf(parseOptions(draftSchema, 'an audit draft', draft))
+}
+
+/** As `checkDraft` for each. */
+export function checkDrafts(drafts: readonly AuditDraft[]): readonly CheckedDraft[] {
+  return parseOptions(draftsSchema, 'audit drafts', drafts).map(withTextOf)
+}
+
+function withTextOf({ detail, ...names }: AuditDraft): CheckedDraft {
   if (detail === undefined) return { ...names, detail }
   return { ...names, detail: canonicalJson(detail, { lengthMax: DETAIL_CHARACTERS_MAX }) }
 }
 
 function isShort(text: string): boolean {
+  // No UTF-16 code unit takes more than three bytes of UTF-8.
+  if (text.length * 3 <= NAME_BYTES_MAX) return true
   return text.length <= NAME_BYTES_MAX && utf8ToBytes(text).length <= NAME_BYTES_MAX
 }
 

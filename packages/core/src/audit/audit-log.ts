@@ -74,6 +74,11 @@ export interface AuditPage {
 export interface AuditLog {
   /** Appends inside the caller's unit, so that a state and its record are committed together or not at all. */
   append(draft: AuditDraft): Sql<AuditRef>
+  /**
+   * As `append` for one after the other, in one statement: up to 1,000 drafts, of any tenants. Answers in the order of the
+   * drafts.
+   */
+  appendAll(drafts: readonly AuditDraft[]): Sql<readonly AuditRef[]>
   /** Appends a fact that belongs to no unit. Resolved means committed. */
   record(draft: AuditDraft): Promise<AuditRef>
   /**
@@ -87,6 +92,11 @@ export interface AuditLog {
    * sealed yet in the order in which the database met them. Throws `STORE_DAMAGED` for an entry that cannot be read.
    */
   read(tenant: string, page?: AuditPage): Promise<readonly AuditEntry[]>
+  /**
+   * The entries about these subjects, at most 10,000 of the latest, in the order in which the database met them. Throws
+   * `STORE_DAMAGED` for an entry that cannot be read.
+   */
+  about(tenant: string, subjects: readonly string[]): Promise<readonly AuditEntry[]>
   /** Recomputes a tenant's log as `verifyAuditLog` does. */
   verify(tenant: string): Promise<AuditIntegrity>
 }

@@ -44,11 +44,9 @@ export function* lockHead(dialect: SqlDialect, tenant: string): Sql<LogHead> {
   return headOf(made)
 }
 
-/** Writes a head that is locked, after `leaves` were appended to it; the nodes that became full are stored. */
+/** Writes a head that is locked, after `leaves` were appended to it. */
 export function* extendHead(tenant: string, edge: TreeEdge, leaves: readonly Uint8Array[]): Sql<void> {
-  for (const leaf of leaves) {
-    for (const node of edge.append(leaf)) if (isStored(node)) yield* storeNode(tenant, node)
-  }
+  yield* storeFull(tenant, edge, leaves)
   const { size } = edge
   const written = yield* changes(
     'update audit_heads set size = ?, edge = ? where tenant = ?',
@@ -57,6 +55,13 @@ export function* extendHead(tenant: string, edge: TreeEdge, leaves: readonly Uin
     tenant
   )
   if (written !== 1) throw damaged('an audit head vanished while it was extended')
+}
+
+/** Appends `leaves` to the edge; the nodes that became full are stored. */
+export function* storeFull(tenant: string, edge: TreeEdge, leaves: readonly Uint8Array[]): Sql<void> {
+  for (const leaf of leaves) {
+    for (const node of edge.append(leaf)) if (isStored(node)) yield* storeNode(tenant, node)
+  }
 }
 
 /** The hash of a range of leaves, from the stored nodes that it is made of. Throws `STORE_DAMAGED` where one is missing. */
@@ -112,7 +117,8 @@ function* storeNode(tenant: string, { level, index, hash }: Subtree): Sql<void> 
   )
 }
 
-function headOf(row: SqlRow): LogHead {
+/** The head in a row. Throws `STORE_DAMAGED`. */
+export function headOf(row: SqlRow): LogHead {
   const edge = TreeEdge.from(integerOf(row, 'size'), bytesOf(row, 'edge'))
   if (edge === undefined) throw damaged('an audit head does not hold the edge of a tree of its size')
   const checkpoint = row['checkpoint']

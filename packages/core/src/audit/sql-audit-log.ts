@@ -5,12 +5,14 @@ import { createIdSource } from '../chance/uuid-v7.ts'
 import { parseOptions } from '../failure/options.ts'
 import { canonicalJson } from '../json/canonical-json.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
+import { jsonRows } from '../sql/json-rows.ts'
 import type { Sql, SqlDatabase, SqlRow } from '../sql/sql-database.ts'
 import { execute, firstRow, rows, textOf } from '../sql/statement.ts'
-import { type CheckedDraft, checkDraft, nameSchema } from './audit-draft.ts'
+import { type CheckedDraft, checkDraft, checkDrafts, nameSchema } from './audit-draft.ts'
 import { ENTRY_COLUMNS, entryOf, hasDetail, newEntry } from './audit-entry.ts'
 import type { AuditDraft, AuditLog, AuditPage, AuditRef, Redaction, RedactionRequest } from './audit-log.ts'
-import { extendHead, lockHead } from './log-tree.ts'
+import { entryInsertion } from './entry-insertion.ts'
+import { growingLogs } from './growing-logs.ts'
 import { REDACTED, redactionSubject } from './redaction.ts'
 import { verifyAuditLog } from './verification.ts'
 
@@ -42,6 +44,9 @@ const optionsSchema: z.ZodType<AuditLogOptions> = z.strictObject({
 const READ_MAX = 1_000
 const READ_DEFAULT = 100
 
+/** Entries about a few subjects that are read at once: a thing with more has a history, and no story. */
+const ABOUT_MAX = 10_000
+
 const pageSchema: z.ZodType<AuditPage> = z.strictObject({
   after: z.int().min(0).exactOptional(),
   limit: z.int().min(1).max(READ_MAX).exactOptional()
@@ -64,27 +69,38 @@ export function createAuditLog(options: AuditLogOptions): AuditLog {
   // Not the platform's chance: two platforms of one seed would give two entries of one database the same id.
   const nextId = createIdSource({ clock: platform.clock, random: systemRandom })
 
+  const insert = entryInsertion(db.dialect)
+  const logs = growingLogs(db.dialect)
+
+  function* appendAll(drafts: readonly CheckedDraft[]): Sql<readonly AuditRef[]> {
+    if (drafts.length === 0) return []
+    const grown = ordering === 'chained' ? yield* logs.lock(new Set(drafts.map(({ tenant }) => tenant))) : undefined
+    const entries = drafts.map((draft) => {
+      const entry = newEntry(draft, nextId(), platform.clock.now())
+      const log = grown?.get(draft.tenant)
+      if (log === undefined) return { draft, entry, leafIndex: undefined }
+      return { draft, entry, leafIndex: log.edge.size + log.leaves.push(entry.leafHash) - 1 }
+    })
+    yield* insert(entries)
+    if (grown !== undefined) yield* logs.extend(grown)
+    return entries.map(({ draft: { tenant }, entry: { id, leafHash }, leafIndex }) => {
+      const ref = { tenant, id, leafHash: bytesToHex(leafHash) }
+      return leafIndex === undefined ? ref : { ...ref, leafIndex }
+    })
+  }
+
   function* append(draft: CheckedDraft): Sql<AuditRef> {
-    const { tenant } = draft
-    const head = ordering === 'chained' ? yield* lockHead(db.dialect, tenant) : undefined
-    const leafIndex = head?.edge.size
-    const entry = newEntry(draft, nextId(), platform.clock.now())
-    yield* execute(
-      `insert into audit_entries(tenant, id, leaf_index, leaf_hash, action, subject, entry, detail, salt)
-       values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      tenant,
-      entry.id,
-      leafIndex ?? null,
-      entry.leafHash,
-      draft.action,
-      draft.subject,
-      entry.text,
-      entry.detail ?? null,
-      entry.salt ?? null
-    )
-    if (head !== undefined) yield* extendHead(tenant, head.edge, [entry.leafHash])
-    const ref = { tenant, id: entry.id, leafHash: bytesToHex(entry.leafHash) }
-    return leafIndex === undefined ? ref : { ...ref, leafIndex }
+    const [ref] = yield* appendAll([draft])
+    return ref as AuditRef
+  }
+
+  const subjectRows = jsonRows(db.dialect, { subject: 'text' })
+  const aboutText = `select ${ENTRY_COLUMNS} from audit_entries
+    where tenant = ? and subject in (select subject from ${subjectRows.select} as given) order by position desc limit ?`
+
+  function* readAbout(tenant: string, subjects: readonly string[]): Sql<readonly SqlRow[]> {
+    const given = subjectRows.parameter(subjects.map((subject) => ({ subject })))
+    return (yield* rows(aboutText, tenant, given, ABOUT_MAX)).toReversed()
   }
 
   function* redact({ tenant, id, actor, reason }: RedactionRequest): Sql<Redaction> {
@@ -100,6 +116,7 @@ export function createAuditLog(options: AuditLogOptions): AuditLog {
 
   return {
     append: (draft: AuditDraft) => append(checkDraft(draft)),
+    appendAll: (drafts) => appendAll(checkDrafts(drafts)),
     async record(draft) {
       const checked = checkDraft(draft)
       return db.run(() => append(checked))
@@ -109,6 +126,7 @@ export function createAuditLog(options: AuditLogOptions): AuditLog {
       const { after = 0, limit = READ_DEFAULT } = parseOptions(pageSchema, 'auditLog.read', page)
       return (await db.run(() => readPage(tenant, after, limit))).map(entryOf)
     },
+    about: async (tenant, subjects) => (await db.run(() => readAbout(tenant, subjects))).map(entryOf),
     verify: (tenant) => verifyAuditLog(db, tenant)
   }
 }

@@ -82,6 +82,37 @@ describe('an audit log on Postgres', () => {
     }
   )
 
+  it('is forked by no number of writers that append to several logs at once, in any order, and lets them all through', async () => {
+    const { db, pool } = await database()
+    const logs = Array.from({ length: 16 }, () => createAuditLog({ db: postgresDatabase(pool), ordering: 'chained' }))
+    const tenants = ['a', 'b', 'c', 'd', 'e']
+    const refs = await Promise.all(
+      logs.flatMap((log, writer) =>
+        Array.from({ length: 5 }, (_, turn) => {
+          const of = tenants.filter((_tenant, at) => (writer + turn + at) % 4 !== 0)
+          if (writer % 2 === 0) of.reverse()
+          const drafts = of.flatMap((tenant) => [
+            draft(`${writer}/${turn}/0`, tenant),
+            draft(`${writer}/${turn}/1`, tenant)
+          ])
+          return log.record(draft('alone', tenants[writer % 5])).then(() => db.run(() => log.appendAll(drafts)))
+        })
+      )
+    )
+    await sealAll(db)
+    const all = refs.flat()
+    for (const [at, tenant] of tenants.entries()) {
+      const alone = logs.filter((_, writer) => writer % 5 === at).length * 5
+      const entries = alone + all.filter((ref) => ref.tenant === tenant).length
+      expect(await verifyAuditLog(db, tenant, { verifierKey: key.verifierKey })).toMatchObject({
+        outcome: 'intact',
+        entries,
+        sealed: entries,
+        signed: entries
+      })
+    }
+  })
+
   it('makes later leaves of entries that are committed late, whatever has been sealed meanwhile (pitfall 12)', async () => {
     const { db, pool } = await database()
     const log = createAuditLog({ db })
