@@ -3,11 +3,18 @@ import {
   type BucketRule,
   fullLevel,
   type LevelReservation,
+  pauseLevel,
   putBack,
   refill,
   reserveFrom
 } from '../resilience/bucket-level.ts'
-import { ANSWER_KEPT_MS, type BucketAnswer, type BucketClaim, FULL_KEPT_MS } from './token-bucket-store.ts'
+import {
+  ANSWER_KEPT_MS,
+  type BucketAnswer,
+  type BucketClaim,
+  type BucketPause,
+  FULL_KEPT_MS
+} from './token-bucket-store.ts'
 
 /**
  * What a store keeps of a bucket. The level's instants count from `bornAt` (epoch milliseconds by the store's clock), so
@@ -99,6 +106,22 @@ export function cancelTokens(
   const returned = putBack(level, known, now - kept.bornAt)
   if (returned === 0) return { returned, reservation }
   return { returned, reservation, bucket: { ...kept, level, keptUntil: missedUntil(level, kept.bornAt, now) } }
+}
+
+/**
+ * The rules of `TokenBucketStore.pause`, likewise: the bucket as it is to be written. It is born again, later than before,
+ * so that no claim on what it was puts anything back.
+ */
+export function pauseTokens(keptBucket: BucketRecord | undefined, pause: BucketPause, now: number): BucketRecord {
+  const { rule, durationMs } = pause
+  const kept = standing(keptBucket, now)
+  const bornAt = kept === undefined ? now : Math.max(now, kept.bornAt + 1)
+  const level = kept === undefined ? fullLevel(rule, now - bornAt) : { ...kept.level }
+  if (kept !== undefined) refill(level, now - kept.bornAt)
+  level.countedAt = now - bornAt
+  level.rule = rule
+  pauseLevel(level, durationMs, now - bornAt)
+  return { bornAt, level, keptUntil: missedUntil(level, bornAt, now) }
 }
 
 function standing<Kept extends { readonly keptUntil: number }>(kept: Kept | undefined, now: number): Kept | undefined {

@@ -26,4 +26,4 @@ export {
   type SqlTokenBucketStoreOptions,
   sqlTokenBucketStore
 } from './sql-token-bucket-store.ts'
-export type { BucketAnswer, BucketClaim, TokenBucketStore } from './token-bucket-store.ts'
+export type { BucketAnswer, BucketClaim, BucketPause, TokenBucketStore } from './token-bucket-store.ts'

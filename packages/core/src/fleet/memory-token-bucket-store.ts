@@ -3,8 +3,8 @@ import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import { platformSchema } from '../resilience/breaker-options.ts'
-import { type BucketRecord, cancelTokens, claimTokens, type ReservationRecord } from './bucket-record.ts'
-import { checkCancel, checkClaim, type TokenBucketStore } from './token-bucket-store.ts'
+import { type BucketRecord, cancelTokens, claimTokens, pauseTokens, type ReservationRecord } from './bucket-record.ts'
+import { checkCancel, checkClaim, checkPause, type TokenBucketStore } from './token-bucket-store.ts'
 
 export interface MemoryTokenBucketStoreOptions {
   readonly platform?: Platform
@@ -31,8 +31,8 @@ interface Entry {
 
 /**
  * Token buckets that parts of one process share, for tests and demos: the model that the other stores are held to. Its
- * clock is the platform's wall clock, as theirs is their server's. Throws `INVALID_OPTIONS`; `reserve` throws `OVERLOADED`
- * when it would have to remember more than it may.
+ * clock is the platform's wall clock, as theirs is their server's. Throws `INVALID_OPTIONS`; `reserve` and `pause` throw
+ * `OVERLOADED` when they would have to remember more than they may.
  */
 export function memoryTokenBucketStore(options: MemoryTokenBucketStoreOptions = {}): TokenBucketStore {
   const subject = 'memoryTokenBucketStore'
@@ -70,6 +70,17 @@ export function memoryTokenBucketStore(options: MemoryTokenBucketStoreOptions = 
       if (result.reservation !== undefined) entry.claims.set(idempotencyKey, result.reservation)
       if (result.bucket !== undefined) entry.record = result.bucket
       return result.returned
+    },
+    async pause(bucket, pause) {
+      const checked = checkPause(`${subject}.pause`, bucket, pause)
+      const now = clock.now()
+      const entry = entries.get(bucket)
+      const record = pauseTokens(entry?.record, checked, now)
+      if (entry !== undefined) entry.record = record
+      else {
+        makeRoom(entries, bucketsMax, 'buckets', (other) => isOver(other.record, other.claims, now))
+        entries.set(bucket, { record, claims: new Map() })
+      }
     }
   }
 }

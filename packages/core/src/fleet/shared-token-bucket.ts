@@ -7,7 +7,7 @@ import { type Platform, systemPlatform } from '../platform.ts'
 import { platformSchema } from '../resilience/breaker-options.ts'
 import type { BucketRefusal, BucketRule } from '../resilience/bucket-level.ts'
 import { abortionOf, type CallOptions, callOf, type Policy, signalOf, start, type Work } from '../resilience/policy.ts'
-import { createTokenBucket, throttled, waitSchema } from '../resilience/token-bucket.ts'
+import { createTokenBucket, pauseOptions, throttled, waitSchema } from '../resilience/token-bucket.ts'
 import { sleep } from '../time/sleep.ts'
 import { type StoreQuestion, storeQuestion } from './store-question.ts'
 import { bucketRuleSchema, type TokenBucketStore, tokensSchema } from './token-bucket-store.ts'
@@ -55,6 +55,12 @@ export interface SharedTokenBucket extends Policy {
   take(tokens?: number): Promise<{ readonly outcome: 'taken' } | BucketRefusal>
   /** Takes `tokens` that may still have to come in, unless that would take longer than `waitMaxMs`, a day unless given. */
   reserve(tokens?: number, options?: { readonly waitMaxMs?: number }): Promise<SharedReservation | BucketRefusal>
+  /**
+   * Gives nobody tokens for `durationMs`, up to a day, as a server asks for with `Retry-After`; see
+   * `TokenBucketStore.pause`. The bucket of this process pauses in any case, and the shared one does not where the store
+   * fails, which throws or is passed over as `onStoreFailure` says.
+   */
+  pause(durationMs: number): Promise<void>
   /**
    * Takes one token and then does the work, waiting up to `waitMaxMs` of the options for it. Throws `THROTTLED`, without
    * a stack, when that is not long enough. A caller that gives up while it waits gets its token put back.
@@ -152,6 +158,14 @@ export function createSharedTokenBucket(options: SharedTokenBucketOptions): Shar
     async reserve(tokens = 1, given = {}) {
       const checked = parseOptions(reserveOptions, 'sharedTokenBucket.reserve', { ...given, tokens })
       return claim(checked.tokens, checked.waitMaxMs ?? DAY_MS)
+    },
+    async pause(durationMs) {
+      own.pause(parseOptions(pauseOptions, 'sharedTokenBucket.pause', { durationMs }).durationMs)
+      try {
+        await ask(() => store.pause(name, { rule, durationMs }))
+      } catch (error) {
+        if (onStoreFailure === 'throw') throw error
+      }
     },
     async execute<T>(work: Work<T>, callOptions?: CallOptions): Promise<T> {
       const abortion = abortionOf(callOptions)

@@ -4,12 +4,14 @@ import { parseOptions } from '../failure/options.ts'
 import type { Duty } from '../schedule/duty.ts'
 import type { Sql, SqlDatabase, SqlRow } from '../sql/sql-database.ts'
 import { changes, execute, firstRow, integerOf, textOf } from '../sql/statement.ts'
-import { type BucketRecord, cancelTokens, claimTokens, type ReservationRecord } from './bucket-record.ts'
+import { type BucketRecord, cancelTokens, claimTokens, pauseTokens, type ReservationRecord } from './bucket-record.ts'
 import {
   type BucketAnswer,
   type BucketClaim,
+  type BucketPause,
   checkCancel,
   checkClaim,
+  checkPause,
   type TokenBucketStore
 } from './token-bucket-store.ts'
 
@@ -64,14 +66,33 @@ export function sqlTokenBucketStore(options: SqlTokenBucketStoreOptions): SqlTok
       kept_until = excluded.kept_until`
   const forget = 'delete from token_reservations where bucket = ? and kept_until <= ?'
 
+  const clock = `select ${now} as read_at`
+
+  /** The bucket's row, locked; for a bucket that has none, one is made. */
+  function* locked(bucket: string) {
+    const row = yield* firstRow(lock, bucket)
+    if (row !== undefined) return row
+    yield* changes(insert, bucket)
+    return yield* firstRow(lock, bucket)
+  }
+
+  /** Called once the bucket is locked, and reads the clock last. */
   function* read(bucket: string, bucketRow: SqlRow | undefined, idempotencyKey: string) {
     const reservationRow = yield* firstRow(find, bucket, idempotencyKey)
-    const at = integerOf((yield* firstRow(`select ${now} as read_at`)) ?? {}, 'read_at')
     return {
-      at,
+      at: yield* readClock(),
       record: bucketRow === undefined ? undefined : bucketIn(bucketRow),
       reservation: reservationRow === undefined ? undefined : reservationIn(reservationRow)
     }
+  }
+
+  function* readClock(): Sql<number> {
+    return integerOf((yield* firstRow(clock)) ?? {}, 'read_at')
+  }
+
+  function* writeBucket(bucket: string, { bornAt, level, keptUntil }: BucketRecord): Sql<void> {
+    const numbers = [level.tokens, level.countedAt, level.lastUsableAt, level.rule.perSecond, level.rule.burst]
+    yield* execute(update, bornAt, ...numbers.map(String), keptUntil, bucket)
   }
 
   function* write(
@@ -79,11 +100,7 @@ export function sqlTokenBucketStore(options: SqlTokenBucketStoreOptions): SqlTok
     idempotencyKey: string,
     { bucket: record, reservation }: { readonly bucket?: BucketRecord; readonly reservation?: ReservationRecord }
   ): Sql<void> {
-    if (record !== undefined) {
-      const { bornAt, level, keptUntil } = record
-      const numbers = [level.tokens, level.countedAt, level.lastUsableAt, level.rule.perSecond, level.rule.burst]
-      yield* execute(update, bornAt, ...numbers.map(String), keptUntil, bucket)
-    }
+    if (record !== undefined) yield* writeBucket(bucket, record)
     if (reservation !== undefined) {
       const { tokens, usableAt, perSecond, bornAt, cancelled, keptUntil } = reservation
       const numbers = [tokens, usableAt, perSecond].map(String)
@@ -93,11 +110,7 @@ export function sqlTokenBucketStore(options: SqlTokenBucketStoreOptions): SqlTok
 
   function* reserve(bucket: string, claim: BucketClaim): Sql<BucketAnswer> {
     const { idempotencyKey } = claim
-    let row = yield* firstRow(lock, bucket)
-    if (row === undefined) {
-      yield* changes(insert, bucket)
-      row = yield* firstRow(lock, bucket)
-    }
+    const row = yield* locked(bucket)
     const { record, reservation, at } = yield* read(bucket, row, idempotencyKey)
     const result = claimTokens(record, reservation, claim, at)
     // Whoever adds one takes away what is over, so that there are never more than those of the last 90 s.
@@ -114,6 +127,12 @@ export function sqlTokenBucketStore(options: SqlTokenBucketStoreOptions): SqlTok
     return result.returned
   }
 
+  function* pause(bucket: string, given: BucketPause): Sql<void> {
+    const row = yield* locked(bucket)
+    const at = yield* readClock()
+    yield* writeBucket(bucket, pauseTokens(row === undefined ? undefined : bucketIn(row), given, at))
+  }
+
   return {
     supports: { durable: db.supports.durable, shared: db.supports.durable !== 'none' },
     async reserve(bucket, claim) {
@@ -123,6 +142,10 @@ export function sqlTokenBucketStore(options: SqlTokenBucketStoreOptions): SqlTok
     async cancel(bucket, idempotencyKey) {
       checkCancel('sqlTokenBucketStore.cancel', bucket, idempotencyKey)
       return db.run(() => cancel(bucket, idempotencyKey))
+    },
+    async pause(bucket, given) {
+      const checked = checkPause('sqlTokenBucketStore.pause', bucket, given)
+      return db.run(() => pause(bucket, checked))
     },
     sweep: {
       name: 'token-bucket.sweep',

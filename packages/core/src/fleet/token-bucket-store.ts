@@ -23,6 +23,14 @@ export interface BucketClaim {
   readonly idempotencyKey: string
 }
 
+/** A time in which a bucket gives no tokens. */
+export interface BucketPause {
+  /** As that of a claim. One that comes later and differs changes how long the pause is, too. */
+  readonly rule: BucketRule
+  /** From 0 to a day, from now on. */
+  readonly durationMs: number
+}
+
 /** The answer to a claim. */
 export type BucketAnswer =
   /** The tokens are the caller's from `waitMs` after the answer. */
@@ -51,6 +59,12 @@ export interface TokenBucketStore {
    * nothing of what others have reserved after these. A key that is not known, or was cancelled, puts back nothing.
    */
   cancel(bucket: string, idempotencyKey: string): Promise<number>
+  /**
+   * Gives no tokens for a time, as a server asks for with `Retry-After`; then they come in at the rate again, one by one.
+   * Of two pauses the one that ends later counts, so that it needs no key. What is reserved may still be used at its time,
+   * but is not put back any more.
+   */
+  pause(bucket: string, pause: BucketPause): Promise<void>
 }
 
 /** How long a claim's answer is kept after its tokens may be used: whoever sends it again does so within seconds. */
@@ -88,6 +102,12 @@ const cancelSchema: z.ZodType<{ readonly bucket: string; readonly idempotencyKey
   idempotencyKey: keySchema
 })
 
+const pauseSchema: z.ZodType<{ readonly bucket: string } & BucketPause> = z.strictObject({
+  bucket: nameSchema,
+  rule: bucketRuleSchema,
+  durationMs: waitSchema
+})
+
 /** Every store refuses the same claims, before it asks anybody. Throws `INVALID_OPTIONS`. */
 export function checkClaim(subject: string, bucket: string, claim: BucketClaim): BucketClaim {
   const { bucket: _, ...checked } = parseOptions(claimSchema, subject, { ...claim, bucket })
@@ -97,4 +117,10 @@ export function checkClaim(subject: string, bucket: string, claim: BucketClaim):
 /** As `checkClaim`, for a cancellation. Throws `INVALID_OPTIONS`. */
 export function checkCancel(subject: string, bucket: string, idempotencyKey: string): void {
   parseOptions(cancelSchema, subject, { bucket, idempotencyKey })
+}
+
+/** As `checkClaim`, for a pause. Throws `INVALID_OPTIONS`. */
+export function checkPause(subject: string, bucket: string, pause: BucketPause): BucketPause {
+  const { bucket: _, ...checked } = parseOptions(pauseSchema, subject, { ...pause, bucket })
+  return checked
 }

@@ -1,5 +1,11 @@
 import { CoreError } from '../failure/core-error.ts'
-import { type BucketAnswer, checkCancel, checkClaim, type TokenBucketStore } from '../fleet/token-bucket-store.ts'
+import {
+  type BucketAnswer,
+  checkCancel,
+  checkClaim,
+  checkPause,
+  type TokenBucketStore
+} from '../fleet/token-bucket-store.ts'
 import { hashTagged } from './hash-tag.ts'
 import { defineScript } from './script.ts'
 import type { ScriptClient } from './script-client.ts'
@@ -31,6 +37,9 @@ export function redisTokenBucketStore(client: ScriptClient): RedisTokenBucketSto
 
 const script = defineScript({ name: 'bucket.claim', lua, keys: 2 })
 
+/** A pause is no claim, and looks at none; the script has the place for its key all the same. */
+const PAUSE_KEY = 'pause'
+
 /** The store on a script runner. `clock` stands in for the server's in tests. */
 export function tokenBucketStoreOn(runner: ScriptRunner, clock?: { now(): number }): TokenBucketStore {
   const run = async (
@@ -56,6 +65,12 @@ export function tokenBucketStoreOn(runner: ScriptRunner, clock?: { now(): number
       const [outcome, returned] = await run(bucket, idempotencyKey, 'cancel', [])
       if (outcome !== 'returned') throw unknownOutcome()
       return doubleIn(returned)
+    },
+    async pause(bucket, given) {
+      const { rule, durationMs } = checkPause('redisTokenBucketStore.pause', bucket, given)
+      const numbers = ['', durationMs, rule.perSecond, rule.burst].map(String)
+      const [outcome] = await run(bucket, PAUSE_KEY, 'pause', numbers)
+      if (outcome !== 'paused') throw unknownOutcome()
     }
   }
 }

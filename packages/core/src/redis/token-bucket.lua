@@ -1,15 +1,15 @@
--- bucket.claim: takes tokens from one bucket that processes share, or puts them back.
+-- bucket.claim: takes tokens from one bucket that processes share, puts them back, or gives none for a time.
 --
 -- KEYS[1]  the bucket, a hash: born_at (epoch ms); counted_at, last_usable_at (ms from born_at, doubles); tokens,
 --          per_second, burst (doubles); it expires a second after it is full
 -- KEYS[2]  the claim, a hash: tokens, usable_at (ms from born_at), per_second (doubles), born_at, cancelled (0, 1); it
 --          expires 30 s after its tokens may be used
--- ARGV[1]  'reserve' or 'cancel'; KEYS[2] is made of the idempotency key of both
+-- ARGV[1]  'reserve', 'cancel' or 'pause'; KEYS[2] is made of the idempotency key of the first two, and not read by pause
 -- ARGV[2]  empty; tests put a clock here (epoch ms), everyone else gets the server's
 -- ARGV[3]  reserve: tokens, an integer from 0
--- ARGV[4]  reserve: how long they may have to come in, in ms, a double from 0
--- ARGV[5]  reserve: tokens a second, a double above 0
--- ARGV[6]  reserve: the burst, an integer from 1
+-- ARGV[4]  reserve: how long they may have to come in; pause: how long there are none; in ms, a double from 0
+-- ARGV[5]  reserve, pause: tokens a second, a double above 0
+-- ARGV[6]  reserve, pause: the burst, an integer from 1
 --
 -- Returns one of
 --   {'reserved', wait in ms}       also for a claim that was sent before
@@ -17,6 +17,7 @@
 --   {'throttled', wait in ms}      nothing was taken
 --   {'exceeds-burst', burst}       nothing was taken
 --   {'returned', tokens}           cancel
+--   {'paused'}                     pause; the later end of two counts, so that it may be sent twice
 -- with doubles as text of 17 digits, which is every bit of them.
 --
 -- A refusal writes nothing but a rule that differs from the one that was, or that the clock was set back. Everything is
@@ -53,8 +54,12 @@ if operation == 'reserve' then
   wanted, longest, per_second, burst = integer(ARGV[3], 0), double(ARGV[4]), double(ARGV[5]), integer(ARGV[6], 1)
   if not wanted or not longest or longest < 0 then return redis.error_reply('ERR the claim is not one') end
   if not burst or not per_second or per_second <= 0 then return redis.error_reply('ERR the rule is not one') end
+elseif operation == 'pause' then
+  longest, per_second, burst = double(ARGV[4]), double(ARGV[5]), integer(ARGV[6], 1)
+  if not longest or longest < 0 then return redis.error_reply('ERR the pause is not one') end
+  if not burst or not per_second or per_second <= 0 then return redis.error_reply('ERR the rule is not one') end
 elseif operation ~= 'cancel' then
-  return redis.error_reply('ERR the operation is neither reserve nor cancel')
+  return redis.error_reply('ERR the operation is none of reserve, cancel and pause')
 end
 
 local now
@@ -87,7 +92,8 @@ end
 local BUCKET = { 'born_at', 'tokens', 'counted_at', 'last_usable_at', 'per_second', 'burst', 'kept_until' }
 local CLAIM = { 'tokens', 'usable_at', 'per_second', 'born_at', 'cancelled', 'kept_until' }
 local bucket, bucket_sound = stored(KEYS[1], BUCKET)
-local claim, claim_sound = stored(KEYS[2], CLAIM)
+local claim, claim_sound = nil, true
+if operation ~= 'pause' then claim, claim_sound = stored(KEYS[2], CLAIM) end
 if not bucket_sound then return redis.error_reply('ERR the bucket is not one') end
 if not claim_sound then return redis.error_reply('ERR the claim that is kept is not one') end
 
@@ -139,6 +145,23 @@ if operation == 'cancel' then
   end
   write(KEYS[2], CLAIM, claim)
   return { 'returned', text(returned) }
+end
+
+if operation == 'pause' then
+  local born_at = now
+  if bucket then
+    refill(now - bucket.born_at)
+    -- Born again, and later than before: no claim on what it was puts anything back.
+    born_at = math.max(now, bucket.born_at + 1)
+  else
+    bucket = { tokens = burst }
+  end
+  bucket.born_at, bucket.counted_at, bucket.last_usable_at = born_at, now - born_at, now - born_at
+  bucket.per_second, bucket.burst = per_second, burst
+  bucket.tokens = math.min(math.min(burst, bucket.tokens), 1 - (longest / 1000) * per_second)
+  keep_while_missed()
+  write(KEYS[1], BUCKET, bucket)
+  return { 'paused' }
 end
 
 if claim then

@@ -90,3 +90,14 @@ export function putBack(level: BucketLevel, reservation: LevelReservation, now: 
   }
   return returned
 }
+
+/**
+ * Takes so much that no token is there for `durationMs`, and the first one then: afterwards the rate goes on, without a
+ * burst. What is reserved keeps its time, but is not to be put back any more, which would end the pause early. Changes the
+ * level.
+ */
+export function pauseLevel(level: BucketLevel, durationMs: number, now: number): void {
+  refill(level, now)
+  level.tokens = Math.min(level.tokens, 1 - (durationMs / 1_000) * level.rule.perSecond)
+  level.lastUsableAt = now
+}

@@ -5,7 +5,7 @@ import { withoutStack } from '../failure/without-stack.ts'
 import { type Platform, systemPlatform } from '../platform.ts'
 import { sleep } from '../time/sleep.ts'
 import { platformSchema } from './breaker-options.ts'
-import { type BucketRefusal, fullLevel, putBack, refill, reserveFrom } from './bucket-level.ts'
+import { type BucketRefusal, fullLevel, pauseLevel, putBack, refill, reserveFrom } from './bucket-level.ts'
 import { abortionOf, type CallOptions, callOf, type Policy, signalOf, start, type Work } from './policy.ts'
 
 /** Tokens that are the caller's from `waitMs` after the reservation. */
@@ -30,6 +30,12 @@ export interface TokenBucket extends Policy {
    * and changes nothing.
    */
   adjust(to: { readonly perSecond?: number; readonly burst?: number }): void
+  /**
+   * Gives no tokens for `durationMs`, up to a day, as a server asks for with `Retry-After`; then they come in at the rate
+   * again, one by one. Of two pauses the one that ends later counts. What is reserved may still be used at its time, but
+   * is not put back. Throws `INVALID_OPTIONS`.
+   */
+  pause(durationMs: number): void
   /** What is in it; negative when tokens are reserved that have still to come in. */
   readonly tokens: number
   /**
@@ -61,6 +67,8 @@ const tokenBucketOptions: z.ZodType<TokenBucketOptions> = z.strictObject({
   platform: platformSchema.exactOptional()
 })
 
+export const pauseOptions: z.ZodType<{ readonly durationMs: number }> = z.strictObject({ durationMs: waitSchema })
+
 const adjustOptions: z.ZodType<{ readonly perSecond?: number; readonly burst?: number }> = z.strictObject({
   perSecond: perSecondSchema.exactOptional(),
   burst: burstSchema.exactOptional()
@@ -82,17 +90,19 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
   const { waitMaxMs = 0, platform = systemPlatform } = parsed
   const { clock } = platform
   const level = fullLevel({ perSecond: parsed.perSecond, burst: parsed.burst }, clock.monotonic())
+  let pauses = 0
 
   const reserve = (wanted: number, longestMs: number): BucketReservation | BucketRefusal => {
     const reserved = reserveFrom(level, wanted, longestMs, clock.monotonic())
     if (reserved.outcome !== 'reserved') return reserved
     const reservation = { tokens: wanted, usableAt: level.lastUsableAt, perSecond: level.rule.perSecond }
+    const pausesBefore = pauses
     let standing = true
     return {
       outcome: 'reserved',
       waitMs: reserved.waitMs,
       cancel() {
-        const returned = standing ? putBack(level, reservation, clock.monotonic()) : 0
+        const returned = standing && pauses === pausesBefore ? putBack(level, reservation, clock.monotonic()) : 0
         standing = false
         return returned
       }
@@ -124,6 +134,10 @@ export function createTokenBucket(options: TokenBucketOptions): TokenBucket {
       const next = parseOptions(adjustOptions, 'tokenBucket.adjust', to)
       refill(level, clock.monotonic())
       level.rule = { ...level.rule, ...next }
+    },
+    pause(durationMs) {
+      pauseLevel(level, parseOptions(pauseOptions, 'tokenBucket.pause', { durationMs }).durationMs, clock.monotonic())
+      pauses += 1
     },
     async execute<T>(work: Work<T>, options?: CallOptions): Promise<T> {
       const abortion = abortionOf(options)

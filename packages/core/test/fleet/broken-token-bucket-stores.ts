@@ -5,6 +5,7 @@ interface Bucket {
   tokens: number
   countedAt: number
   lastUsableAt: number
+  pauses: number
 }
 
 interface Reservation {
@@ -12,6 +13,8 @@ interface Reservation {
   readonly usableAt: number
   readonly perSecond: number
   readonly keptUntil: number
+  /** How many pauses there had been. */
+  readonly pauses: number
   cancelled: boolean
 }
 
@@ -33,6 +36,10 @@ interface Decisions {
   behind(bucket: Bucket, reservation: Reservation): number
   mayCancel(reservation: Reservation, now: number): boolean
   tombstone: boolean
+  /** What is left in a bucket that pauses. */
+  paused(bucket: Bucket, durationMs: number): number
+  /** Whether a pause voids what cancellations would put back. */
+  pauseVoids: boolean
 }
 
 const right: Decisions = {
@@ -50,7 +57,9 @@ const right: Decisions = {
   refusalKept: false,
   behind: ({ lastUsableAt }, { usableAt, perSecond }) => Math.max(0, ((lastUsableAt - usableAt) / 1_000) * perSecond),
   mayCancel: (reservation, now) => !reservation.cancelled && reservation.usableAt >= now,
-  tombstone: true
+  tombstone: true,
+  paused: ({ tokens, rule }, durationMs) => Math.min(tokens, 1 - (durationMs / 1_000) * rule.perSecond),
+  pauseVoids: true
 }
 
 function storeThat(changed: Partial<Decisions>): (clock: { now(): number }) => TokenBucketStore {
@@ -76,7 +85,7 @@ function storeThat(changed: Partial<Decisions>): (clock: { now(): number }) => T
         }
         if (refusals.has(key)) return { outcome: 'throttled', retryAfterMs: 1 }
         const stored = buckets.get(decide.bucketOf(name))
-        const bucket = { ...(stored ?? { rule, tokens: rule.burst, countedAt: since(), lastUsableAt: since() }) }
+        const bucket = { ...(stored ?? fresh(rule, since())) }
         if (decide.gap !== undefined) await decide.gap()
         const now = since()
         const isSetBack = now < bucket.countedAt
@@ -100,9 +109,9 @@ function storeThat(changed: Partial<Decisions>): (clock: { now(): number }) => T
         bucket.tokens -= tokens
         bucket.lastUsableAt = now + waitMs
         save()
-        const { lastUsableAt: usableAt } = bucket
+        const { lastUsableAt: usableAt, pauses } = bucket
         const keptUntil = now + Math.ceil(waitMs) + decide.keptMs
-        reservations.set(key, { tokens, usableAt, perSecond: rule.perSecond, keptUntil, cancelled: false })
+        reservations.set(key, { tokens, usableAt, perSecond: rule.perSecond, keptUntil, pauses, cancelled: false })
         return { outcome: 'reserved', waitMs }
       },
       async cancel(name, idempotencyKey) {
@@ -113,6 +122,7 @@ function storeThat(changed: Partial<Decisions>): (clock: { now(): number }) => T
         if (known === undefined || bucket === undefined || !decide.mayCancel(known, since())) return 0
         if (decide.tombstone) known.cancelled = true
         else reservations.delete(key)
+        if (decide.pauseVoids && known.pauses !== bucket.pauses) return 0
         const returned = known.tokens - decide.behind(bucket, known)
         if (returned <= 0) return 0
         bucket.tokens = Math.min(bucket.rule.burst, bucket.tokens + decide.gained(bucket, since()) + returned)
@@ -120,10 +130,28 @@ function storeThat(changed: Partial<Decisions>): (clock: { now(): number }) => T
         const before = known.usableAt - (known.tokens / known.perSecond) * 1_000
         if (known.usableAt === bucket.lastUsableAt && before >= since()) bucket.lastUsableAt = before
         return returned
+      },
+      async pause(name, { rule, durationMs }) {
+        await rules.pause(name, { rule, durationMs })
+        const bucket = { ...(buckets.get(decide.bucketOf(name)) ?? fresh(rule, since())) }
+        bucket.tokens = Math.min(decide.cap(rule), bucket.tokens + decide.gained(bucket, since()))
+        bucket.countedAt = since()
+        bucket.rule = rule
+        bucket.tokens = decide.paused(bucket, durationMs)
+        bucket.pauses += 1
+        buckets.set(decide.bucketOf(name), bucket)
       }
     }
   }
 }
+
+const fresh = (rule: BucketRule, now: number): Bucket => ({
+  rule,
+  tokens: rule.burst,
+  countedAt: now,
+  lastUsableAt: now,
+  pauses: 0
+})
 
 /** The same store with nothing wrong: it passes, so what the others fail by is what is wrong with them. */
 export const soundTokenBucketStore = storeThat({})
@@ -223,6 +251,23 @@ export const brokenTokenBucketStores: readonly {
     name: 'joins names and keys',
     caughtBy: 'keeps buckets and the keys of their claims apart',
     make: storeThat({ keyOf: (bucket, idempotencyKey) => `${bucket}:${idempotencyKey}` })
+  },
+  {
+    name: 'has a burst at the end of a pause',
+    caughtBy: 'gives nothing while it pauses, and then comes in at the rate, without a burst',
+    make: storeThat({ paused: ({ rule }, durationMs) => rule.burst - (durationMs / 1_000) * rule.perSecond })
+  },
+  {
+    name: 'adds pauses up',
+    caughtBy: 'ends a pause with the later end of two, whichever came first',
+    make: storeThat({
+      paused: ({ tokens, rule }, durationMs) => Math.min(1, tokens) - (durationMs / 1_000) * rule.perSecond
+    })
+  },
+  {
+    name: 'ends a pause early for what is put back',
+    caughtBy: 'puts nothing back into a pause of what was reserved before, which keeps its time',
+    make: storeThat({ pauseVoids: false })
   },
   {
     name: 'rounds waits to whole seconds',

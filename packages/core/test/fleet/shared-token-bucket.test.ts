@@ -60,6 +60,33 @@ describe('shared token bucket', () => {
     expect(await late.cancel()).toBe(0)
   })
 
+  it('pauses in all processes for as long as a server asked for', async () => {
+    const { process, platform } = bench()
+    const [one, other] = [process(), process()]
+    await one.pause(30_000)
+    expect(await other.take()).toEqual({ outcome: 'throttled', retryAfterMs: 30_000 })
+    await platform.clock.advance(29_000)
+    expect(await other.reserve(1, { waitMaxMs: 999 })).toMatchObject({ outcome: 'throttled' })
+    await platform.clock.advance(1_000)
+    expect([await other.take(), await one.take()]).toMatchObject([{ outcome: 'taken' }, { outcome: 'throttled' }])
+  })
+
+  it('pauses at least this process when the store fails, and throws if it is told to', async () => {
+    const alone = bench({ onStoreFailure: 'alone' }, { reserve: away, pause: away })
+    await alone.bucket.pause(1_000)
+    expect(await alone.bucket.take()).toEqual({ outcome: 'throttled', retryAfterMs: 1_000 })
+    await expect(bench({}, { pause: away }).bucket.pause(1)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+  })
+
+  it.each([-1, Number.NaN, 86_400_001])('refuses to pause for %s ms, and goes on', async (durationMs) => {
+    const { bucket } = bench()
+    await expect(bucket.pause(durationMs)).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      detail: { issues: [{ path: 'durationMs' }] }
+    })
+    expect(await bucket.take(2)).toEqual({ outcome: 'taken' })
+  })
+
   it('runs work when a token is there, waits for one up to waitMaxMs, and throws beyond', async () => {
     const { bucket, platform } = bench({ burst: 1, waitMaxMs: 100 })
     expect(await bucket.execute(() => 'first')).toBe('first')

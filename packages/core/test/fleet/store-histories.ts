@@ -66,7 +66,7 @@ export async function playBreaker(
 }
 
 interface BucketCall {
-  readonly call: 'reserve' | 'cancel'
+  readonly call: 'reserve' | 'cancel' | 'pause'
   readonly perSecond: number
   readonly burst: number
   readonly tokens: number
@@ -78,7 +78,7 @@ interface BucketCall {
 /** Rates that have no short binary form, and tokens that must be waited for. */
 export const bucketHistory: fc.Arbitrary<BucketCall[]> = fc.array(
   fc.record({
-    call: fc.constantFrom('reserve', 'reserve', 'reserve', 'cancel'),
+    call: fc.constantFrom('reserve', 'reserve', 'reserve', 'reserve', 'cancel', 'pause'),
     perSecond: fc.constantFrom(1 / 3, 0.7692307692307693, 10, 10, 10, 333.3),
     burst: fc.constantFrom(1, 5, 5, 5, 20),
     tokens: fc.nat(6),
@@ -92,7 +92,7 @@ export const bucketHistory: fc.Arbitrary<BucketCall[]> = fc.array(
   { minLength: 1, maxLength: 40, size: 'max' }
 )
 
-/** Plays the same claims and cancellations on all stores, and expects the same answers, to the last bit of each double. */
+/** Plays the same claims, cancellations and pauses on all stores, and expects the same answers, to the last bit of each double. */
 export async function playBucket(
   history: readonly BucketCall[],
   clock: VirtualClock,
@@ -104,8 +104,11 @@ export async function playBucket(
     const idempotencyKey = `key-${key}`
     const answers: (BucketAnswer | number)[] = []
     for (const store of stores) {
+      const rule = { perSecond, burst }
       if (call === 'cancel') answers.push(await store.cancel(bucket, idempotencyKey))
-      else answers.push(await store.reserve(bucket, { rule: { perSecond, burst }, tokens, waitMaxMs, idempotencyKey }))
+      else if (call === 'reserve')
+        answers.push(await store.reserve(bucket, { rule, tokens, waitMaxMs, idempotencyKey }))
+      else await store.pause(bucket, { rule, durationMs: waitMaxMs })
     }
     const [first, ...others] = answers
     for (const other of others) expect(first).toEqual(other)

@@ -215,6 +215,33 @@ describe('token bucket', () => {
     expect(bucket.tokens).toBe(0)
   })
 
+  it('gives nothing while it pauses, and then comes in at the rate, without a burst', () => {
+    const { bucket, at } = bench(10, 2)
+    bucket.pause(1_000)
+    bucket.pause(100)
+    expect(bucket.take()).toEqual({ outcome: 'throttled', retryAfterMs: 1_000 })
+    expect(at(9).take().outcome).toBe('throttled')
+    expect(at(10).take(2).outcome).toBe('throttled')
+    expect(at(10).take()).toEqual({ outcome: 'taken' })
+    expect(at(10).take().outcome).toBe('throttled')
+  })
+
+  it('puts nothing back into a pause of what was reserved before', () => {
+    const { bucket } = bench(10, 2)
+    bucket.take(2)
+    const before = [1, 2, 3, 4].map(() => bucket.reserve(2) as BucketReservation)
+    bucket.pause(1_000)
+    const within = bucket.reserve(1) as BucketReservation
+    expect([within.waitMs, within.cancel(), before.at(-1)?.cancel()]).toEqual([1_000, 1, 0])
+    expect(bucket.take()).toEqual({ outcome: 'throttled', retryAfterMs: 1_000 })
+  })
+
+  it.each([-1, Number.NaN, 86_400_001])('refuses to pause for %s ms, and goes on', (durationMs) => {
+    const { bucket } = bench(10, 2)
+    expect(() => bucket.pause(durationMs)).toThrow(expect.objectContaining({ code: 'INVALID_OPTIONS' }))
+    expect(bucket.take(2)).toEqual({ outcome: 'taken' })
+  })
+
   it('puts a reservation back once', () => {
     const { bucket } = bench(10, 2)
     bucket.take(2)

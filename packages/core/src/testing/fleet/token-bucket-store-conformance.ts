@@ -35,6 +35,8 @@ interface Bench extends Pick<TokenBucketStoreSubject, 'store' | 'clock' | 'name'
   /** Claims one token of a bucket of 10 a second and 2 at most, under a key of its own, unless told otherwise. */
   claim(claim?: Partial<Omit<BucketClaim, 'rule'>> & Partial<BucketRule>): Promise<BucketAnswer>
   cancel(idempotencyKey: string): Promise<number>
+  /** Under the rule of 10 a second and 2 at most. */
+  pause(durationMs: number): Promise<void>
   /** Sets the clock to a step of the table. */
   at(step: number): void
   pass(durationMs: number): void
@@ -58,6 +60,7 @@ function exam(body: (bench: Bench) => Promise<void>): (create: CreateTokenBucket
         return store.reserve(name, { rule: { perSecond, burst }, tokens, waitMaxMs, idempotencyKey })
       },
       cancel: (idempotencyKey) => store.cancel(name, idempotencyKey),
+      pause: (durationMs) => store.pause(name, { rule: TEN_2, durationMs }),
       at: (step) => clock.jumpWallTo(START_AT + step * STEP_MS),
       pass: (durationMs) => clock.jumpWallTo(clock.now() + durationMs)
     })
@@ -517,6 +520,68 @@ export const tokenBucketStoreConformance: ConformanceKit<CreateTokenBucketStore,
       })
     },
     {
+      name: 'gives nothing while it pauses, and then comes in at the rate, without a burst',
+      run: exam(async ({ claim, pause, pass }) => {
+        await pause(1_000)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: 1_000 })
+        pass(500)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: 500 })
+        pass(499)
+        assert.equal((await claim()).outcome, 'throttled')
+        pass(1)
+        assert.deepEqual(await claim(), { outcome: 'reserved', waitMs: 0 })
+        assert.equal((await claim({ waitMaxMs: 99 })).outcome, 'throttled')
+      })
+    },
+    {
+      name: 'pauses for whoever claims, and tells who waits how long',
+      run: exam(async ({ pause, another, name }) => {
+        await pause(1_000)
+        const other = await another()
+        const wait = { rule: TEN_2, tokens: 1, waitMaxMs: 1_000, idempotencyKey: 'other' }
+        assert.deepEqual(await other.reserve(name, wait), { outcome: 'reserved', waitMs: 1_000 })
+      })
+    },
+    {
+      name: 'ends a pause with the later end of two, whichever came first',
+      run: exam(async ({ claim, pause, pass }) => {
+        await pause(1_000)
+        await pause(100)
+        pass(500)
+        await pause(500)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: 500 })
+        await pause(2_000)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: 2_000 })
+      })
+    },
+    {
+      name: 'puts nothing back into a pause of what was reserved before, which keeps its time',
+      run: exam(async ({ claim, cancel, pause }) => {
+        for (let time = 0; time < 4; time++) await claim({ tokens: 2, waitMaxMs: DAY_MS })
+        const before = { tokens: 2, waitMaxMs: DAY_MS, idempotencyKey: 'before' }
+        await claim(before)
+        await pause(1_000)
+        const within = { waitMaxMs: DAY_MS, idempotencyKey: 'within' }
+        assert.deepEqual(await claim(within), { outcome: 'reserved', waitMs: 1_000 })
+        assert.equal(await cancel('within'), 1)
+        assert.deepEqual(await claim(before), { outcome: 'reserved', waitMs: 800 })
+        assert.equal(await cancel('before'), 0)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: 1_000 })
+      })
+    },
+    {
+      name: 'pauses on for as long when its clock is set back, and does not forget a pause before it ends',
+      run: exam(async ({ claim, pause, pass }) => {
+        await pause(DAY_MS)
+        pass(-3_600_000)
+        assert.deepEqual(await claim(), { outcome: 'throttled', retryAfterMs: DAY_MS })
+        pass(DAY_MS - 1)
+        assert.equal((await claim()).outcome, 'throttled')
+        pass(1)
+        assert.equal((await claim()).outcome, 'reserved')
+      })
+    },
+    {
       name: 'keeps buckets and the keys of their claims apart',
       run: exam(async ({ store, name }) => {
         const claim = { rule: { perSecond: 1, burst: 1 }, tokens: 1, waitMaxMs: 0, idempotencyKey: 'a:b' }
@@ -531,7 +596,7 @@ export const tokenBucketStoreConformance: ConformanceKit<CreateTokenBucketStore,
     },
     {
       name: 'refuses what is not a claim, with its path, and takes nothing',
-      run: exam(async ({ claim, cancel, store, name }) => {
+      run: exam(async ({ claim, cancel, pause, store, name }) => {
         const wrong = async (attempt: () => Promise<unknown>, path: string): Promise<void> =>
           assert.rejects(attempt, (error) => {
             assert.ok(isSuiteError(error, 'INVALID_OPTIONS'), `${path} should be refused with INVALID_OPTIONS`)
@@ -541,6 +606,7 @@ export const tokenBucketStoreConformance: ConformanceKit<CreateTokenBucketStore,
           })
         for (const [given, path] of REFUSED) await wrong(async () => claim(given), path)
         await wrong(async () => cancel('\ud800'), 'idempotencyKey')
+        for (const bad of [-1, Number.NaN, DAY_MS + 1]) await wrong(async () => pause(bad), 'durationMs')
         const sound = { rule: TEN_2, tokens: 1, waitMaxMs: 0, idempotencyKey: 'k' }
         for (const bad of ['', 'x'.repeat(257), 'a\0b']) await wrong(async () => store.reserve(bad, sound), 'bucket')
         await wrong(async () => store.reserve(name, { ...sound, token: 1 } as never), 'token')
