@@ -30,6 +30,14 @@ export type Verdict =
       readonly decidedAt: number
       readonly reason: string
     }
+  /** It had been approved, and the approval was taken back before it was used. */
+  | {
+      readonly outcome: 'revoked'
+      readonly requestId: string
+      readonly by: string
+      readonly decidedAt: number
+      readonly reason: string
+    }
   | { readonly outcome: 'timed-out'; readonly requestId: string; readonly decidedAt: number }
   | { readonly outcome: 'cancelled'; readonly requestId: string; readonly decidedAt: number }
 
@@ -53,7 +61,11 @@ export type Execution<Result extends JsonValue> =
   | { readonly outcome: 'in-doubt'; readonly since: number }
   /** Another executor holds the claim until `until`. */
   | { readonly outcome: 'busy'; readonly until: number }
-  | { readonly outcome: 'not-approved'; readonly status: 'pending' | 'denied' | 'timed-out' | 'cancelled' }
+  /** `expired`: it was approved, and the time within which that may be used is over. */
+  | {
+      readonly outcome: 'not-approved'
+      readonly status: 'pending' | 'denied' | 'timed-out' | 'cancelled' | 'revoked' | 'expired'
+    }
 
 /**
  * The seam through which runtime and metering ask humans. Oversight answers it; it is durable and idempotent, so a

@@ -39,6 +39,11 @@ export interface Duty {
   run(options: DutyRunOptions): Promise<DutyRun>
   /** There may be work now, a worker says while a run is under way: for duties whose runs go on looking. */
   wake?(): void
+  /**
+   * A worker begins to run the duty, and tells it how to be run at once: for duties that know in this process when there is
+   * work, as after a commit. What it returns is called when the worker closes.
+   */
+  attach?(wake: () => void): () => void
   /** As it was when the duty last looked; undefined before. Asks nothing and nobody. */
   status?(): DutyStatus | undefined
 }

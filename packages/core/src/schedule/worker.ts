@@ -120,6 +120,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const rounds = duties.map((duty) =>
     startRounds(duty, { platform, pollMs, turns, report, signal: closing.signal, cutoff: cutoff.signal })
   )
+  const detach = duties.map((duty, at) => duty.attach?.(() => rounds[at]?.wake()))
   let state: WorkerHealth['state'] = 'running'
   let closed: Promise<WorkerEnd> | undefined
 
@@ -141,6 +142,7 @@ export function startWorker(options: WorkerOptions): Worker {
 
   const end = async (): Promise<WorkerEnd> => {
     state = 'closing'
+    for (const stop of detach) stop?.()
     closing.abort(new CoreError('CLOSED', 'the worker was closed', { what: 'worker' }))
     const drained = await endWithin(drainMs)
     if (!drained) {

@@ -157,7 +157,8 @@ async function take(deps: IncidentDeps, incident: Incident, resume: Resumption):
 
 function refusalOf(verdict: Exclude<Verdict, { outcome: 'approved' }>): Refusal {
   const { decidedAt } = verdict
-  if (verdict.outcome !== 'denied') return { verdict: verdict.outcome, decidedAt }
+  // An approval that was taken back is a person's no as much as one that was never given.
+  if (!('by' in verdict)) return { verdict: verdict.outcome, decidedAt }
   return { verdict: 'denied', by: verdict.by, reason: verdict.reason, decidedAt }
 }
 
