@@ -23,8 +23,37 @@ export type OversightErrorTable = {
    * again. `execute` throws it on with the request's id, and the effect's own error as its cause.
    */
   readonly NO_EFFECT: { readonly reason: string; readonly requestId?: string }
+  /**
+   * The directory threw, did not answer in time, or answered what no directory may. This is no "nobody": who would have
+   * to be asked is not known, so ask again. The directory's own error is the cause.
+   */
+  readonly DIRECTORY_UNAVAILABLE: {
+    readonly tenant: string
+    /** Who or what was asked for: the name of an approver, a group or a schedule. */
+    readonly asked: { readonly kind: 'approver' | 'group' | 'on-call'; readonly name: string }
+    readonly because: 'failed' | 'unanswered' | 'malformed'
+  }
+  /**
+   * What a channel throws when its provider fails, gives no answer, or would not take a verdict for now: it is told again,
+   * and not before `retryAfterMs`. `reason` is a code such as `HTTP_503`.
+   */
+  readonly CHANNEL_FAILED: { readonly reason: string; readonly retryAfterMs?: number }
+  /**
+   * A channel's provider refuses the credentials that it was given, or a permission is lacking: it reaches nobody until
+   * somebody sees to that. `reason` is the provider's own word, such as `invalid_auth`.
+   */
+  readonly CHANNEL_UNAUTHORIZED: { readonly reason: string }
   /** The reason with which a running effect's signal aborts: its lease ran out, and it may be declared in doubt. */
   readonly LEASE_LOST: { readonly requestId: string; readonly fence: number }
+  /**
+   * A model's call of a gated tool was not carried out by this attempt, where the framework wants that thrown. The message
+   * is for the model; `because` is an outcome of `ToolCallRefusal`.
+   */
+  readonly TOOL_CALL_REFUSED: {
+    readonly because: string
+    readonly requestId: string | undefined
+    readonly toolCallId: string
+  }
 }
 
 /** An error of `@enablement/oversight`. */

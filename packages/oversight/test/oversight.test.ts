@@ -20,7 +20,7 @@ describe('oversight', () => {
       requestId: request.id,
       tier: 1,
       summary: 'Raise the memory limit of job 4 to 128 MiB',
-      detail: { limitMebibytes: 128 },
+      excerpt: {},
       approver: { id: 'bo', name: 'bo', address: 'bo' }
     })
 
@@ -48,9 +48,9 @@ describe('oversight', () => {
       'request.opened by agent:agent-7',
       'tier.asked by system:escalation',
       'invitation.unreachable by system:delivery',
-      'tier.passed by system:escalation',
       'tier.asked by system:escalation',
       'invitation.delivered by system:delivery',
+      'vote.recorded by approver:bo',
       'request.approved by approver:bo',
       'execution.started by system:execution',
       'execution.executed by system:execution'

@@ -1,20 +1,8 @@
 import { describe, expect, inject, it } from 'vitest'
-import { race } from './race.ts'
 import { postgresSchema } from './sql/postgres.ts'
 import { channel, runDuties, stage, twoTiers } from './stage.ts'
 
 const requests = Math.ceil(20 * Math.min(inject('scale'), 3))
-
-describe('eight deciders and eight executors on Postgres', () => {
-  it('come to one verdict and at most one execution each, all on record', async () => {
-    const { db, drop } = await postgresSchema(inject('postgresUrl'))
-    try {
-      await race(db, requests)
-    } finally {
-      await drop()
-    }
-  })
-})
 
 describe('eight workers on Postgres', () => {
   it('ask each tier once, invite each person once, and end each request once', async () => {

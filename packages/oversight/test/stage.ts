@@ -1,4 +1,5 @@
-import { type AuditEntry, auditSchema, createAuditLog } from '@enablement/core/audit'
+import { type AuditEntry, type AuditLog, auditSchema, createAuditLog } from '@enablement/core/audit'
+import { outboxSchema } from '@enablement/core/outbox'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { type TestPlatform, testPlatform, withStoreClock } from '@enablement/core/testing'
@@ -73,6 +74,7 @@ export function channel(unreachable: readonly string[] = []): ScriptedChannel {
 export interface Stage extends AsyncDisposable {
   readonly platform: TestPlatform
   readonly db: SqlDatabase
+  readonly audit: AuditLog
   readonly oversight: Oversight
   readonly raise: Action<Raise>
   readonly events: OversightEvent[]
@@ -87,7 +89,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 export const raiseAction = (policy: ApprovalPolicy): Action<Raise> =>
-  defineAction({ name: ACTION, detail: raiseDetail, policy })
+  defineAction({ name: ACTION, detail: raiseDetail, policy: { identical: 'separate', ...policy } })
 
 export const ask = {
   idempotencyKey: 'call-1',
@@ -99,18 +101,27 @@ export const ask = {
 
 export async function stage(
   policy: ApprovalPolicy = twoTiers,
-  options: Partial<OversightOptions> & { readonly disk?: SqlDatabase; readonly platform?: TestPlatform } = {}
+  options: Partial<OversightOptions> & {
+    readonly disk?: SqlDatabase
+    readonly platform?: TestPlatform
+    readonly attemptMs?: number
+  } = {}
 ): Promise<Stage> {
-  const { disk = sqliteDatabase({ path: ':memory:' }), platform = testPlatform(), ...more } = options
+  const {
+    disk = sqliteDatabase({ path: ':memory:' }),
+    platform = testPlatform(),
+    attemptMs = 10_000,
+    ...more
+  } = options
   const db = withStoreClock(disk, platform.clock)
-  await migrate(db, [auditSchema, oversightSchema])
+  await migrate(db, [auditSchema, outboxSchema, oversightSchema])
   const audit = createAuditLog({ db, platform })
   const events: OversightEvent[] = []
   const raise = raiseAction(policy)
   const channels = { pager: channel(), desk: channel(), phone: channel() }
   const another: Stage['another'] = (changed = {}, on = db) =>
     createOversight({
-      store: sqlOversightStore(on, { audit: createAuditLog({ db: on, platform }) }),
+      store: sqlOversightStore(on, { audit: createAuditLog({ db: on, platform }), platform, attemptMs }),
       actions: [raise],
       channels,
       platform,
@@ -122,7 +133,7 @@ export async function stage(
   const entries = async (): Promise<readonly AuditEntry[]> => {
     const found: AuditEntry[] = []
     for (;;) {
-      const page = await audit.read(ask.tenant, { after: found.length })
+      const page = await audit.read(ask.tenant, { after: found.length, limit: 1_000 })
       if (page.length === 0) return found
       found.push(...page)
     }
@@ -130,6 +141,7 @@ export async function stage(
   return {
     platform,
     db,
+    audit,
     oversight,
     raise,
     events,

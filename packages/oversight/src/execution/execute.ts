@@ -8,10 +8,12 @@ import {
   sleep,
   type Timer
 } from '@enablement/core'
+import { type Action, screened } from '../action/action.ts'
+import { RESULT_LENGTH_MAX } from '../action/reconciliation.ts'
 import { keptReason, OversightError, type OversightErrorTable } from '../oversight-error.ts'
-import type { Dossier } from '../request/dossier.ts'
+import type { RequestRecord } from '../request/request.ts'
 import type { Step } from '../request/step.ts'
-import type { Transitions } from '../request/transitions.ts'
+import type { Transitions } from '../transition/transitions.ts'
 import { abandon, claim, finish, release, renew } from './execution.ts'
 
 /** What an effect is run with. */
@@ -41,10 +43,10 @@ interface ExecutorOptions {
   readonly platform: Platform
   readonly nextId: () => string
   readonly leaseMs: number
+  readonly actions: ReadonlyMap<string, Action>
+  /** Asks the target of an execution in doubt; resolves to whether it is known now what happened. */
+  readonly reconcile: (request: RequestRecord) => Promise<boolean>
 }
-
-/** Characters of a result's JSON that are kept for replay. */
-const RESULT_LENGTH_MAX = 262_144
 
 /**
  * A lease is renewed at a third of its length, so that two renewals may fail before it is lost. While the store is
@@ -69,18 +71,23 @@ export async function execute<Detail, Result extends JsonValue>(
   effect: (claim: ExecutionClaim<Detail>) => Promise<Result>
 ): Promise<Executed<Result>> {
   const { requestId, action } = of
-  const { transitions, nextId, leaseMs } = options
+  const { transitions, nextId, leaseMs, actions } = options
   const claimId = nextId()
+  const screen = (held: RequestRecord) => screened(actions.get(held.action), held)
   // The lease began when the store took the claim, which is not before it was asked.
   const askedAt = options.platform.clock.monotonic()
   const claimed = await insisting(options, ['COMMIT_UNKNOWN'], () =>
-    transitions.apply(requestId, (dossier, now) => claim(dossier, { claimId, leaseMs, action }, now))
+    transitions.apply(requestId, (held, now) => claim(held, { claimId, leaseMs, action, screen }, now))
   )
   if (claimed.outcome === 'replayed') return { outcome: 'replayed', result: JSON.parse(claimed.result) as Result }
+  if (claimed.outcome === 'in-doubt') {
+    const known = await options.reconcile(claimed.request)
+    return known ? execute(options, of, effect) : { outcome: 'in-doubt', since: claimed.since }
+  }
   if (claimed.outcome !== 'claimed') return claimed
 
   const { fence, request } = claimed
-  const report = <Answer>(step: (dossier: Dossier, now: number) => Step<Answer>): Promise<Answer> =>
+  const report = <Answer>(step: (request: RequestRecord, now: number) => Step<Answer>): Promise<Answer> =>
     insisting(options, UNDECIDED, () => transitions.apply(requestId, step))
   const lease = keepLease(options, { requestId, fence, askedAt })
   try {
@@ -96,14 +103,14 @@ export async function execute<Detail, Result extends JsonValue>(
       const without = noEffectOf(cause)
       if (without !== undefined) {
         const reason = keptReason(without.reason)
-        await report((dossier) => release(dossier, { fence, reason }))
+        await report((held) => release(held, { fence, reason }))
         const message = `the effect of request ${requestId} did not happen: ${reason}`
         throw new OversightError('NO_EFFECT', message, { reason, requestId }, { cause })
       }
-      const { since } = await report((dossier, now) => abandon(dossier, { fence }, now))
+      const { since } = await report((held, now) => abandon(held, { fence }, now))
       return { outcome: 'in-doubt', since, cause }
     }
-    await report((dossier, now) => finish(dossier, { fence, result: text }, now))
+    await report((held, now) => finish(held, { fence, result: text }, now))
     return { outcome: 'executed', result }
   } finally {
     lease.stop()
@@ -123,17 +130,24 @@ function noEffectOf(cause: unknown): OversightErrorTable['NO_EFFECT'] | undefine
 /** Failures after which the same step may be tried again: it was not taken, or taking it again changes nothing. */
 const UNDECIDED = ['STORE_UNAVAILABLE', 'COMMIT_UNKNOWN', 'OVERLOADED']
 
-/** Tries again while the store fails in one of the given ways; the last failure is thrown. */
+/**
+ * Tries again while the store fails in one of the given ways; the last failure is thrown. Once it is not known whether the
+ * step was taken, a store that is away says nothing about that: it is asked until it tells, and what was not known stays so.
+ */
 async function insisting<T>(
   { platform }: ExecutorOptions,
   codes: readonly string[],
   work: () => Promise<T>
 ): Promise<T> {
+  let unknown: unknown
   for (let attempt = 1; ; attempt++) {
     try {
       return await work()
     } catch (error) {
-      if (attempt === REPORT_ATTEMPTS_MAX || !codes.some((code) => isSuiteError(error, code))) throw error
+      if (isSuiteError(error, 'COMMIT_UNKNOWN')) unknown = error
+      const retried = unknown === undefined ? codes : UNDECIDED
+      if (!retried.some((code) => isSuiteError(error, code))) throw error
+      if (attempt === REPORT_ATTEMPTS_MAX) throw unknown ?? error
       await sleep(platform.clock, REPORT_PAUSE_MS * 2 ** (attempt - 1))
     }
   }
@@ -175,7 +189,7 @@ function keepLease(
   const renewOnce = async (): Promise<void> => {
     const renewedAt = clock.monotonic()
     const answer = await transitions
-      .apply(requestId, (dossier, now) => renew(dossier, { fence, leaseMs }, now))
+      .apply(requestId, (held, now) => renew(held, { fence, leaseMs }, now))
       // The next turn tries again, until the lease has ended.
       .catch(() => 'unknown' as const)
     if (stopped) return

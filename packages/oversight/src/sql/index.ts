@@ -1,2 +1,3 @@
+export { type Contradiction, oversightAuditSources } from './audit-sources.ts'
 export { oversightSchema } from './oversight-schema.ts'
-export { type SqlOversightStoreOptions, sqlOversightStore } from './sql-oversight-store.ts'
+export { type SqlOversightStore, type SqlOversightStoreOptions, sqlOversightStore } from './sql-oversight-store.ts'

@@ -1,76 +1,68 @@
 import type { Schema } from '@enablement/core/sql'
 
-const tables = (integer: 'integer' | 'bigint', strict: ' strict' | ''): readonly string[] => [
+/**
+ * A request is one row: what is asked and how far it has got are JSON, since a step reads and writes all of it under the
+ * row's lock, and what requests are looked up by are columns beside it. `identity_key` is NULL once it is settled, so that
+ * only open ones coalesce. Policies are kept once for all requests that were opened under them. `oversight_keys` has a row for each idempotency key, of which several may have been given the
+ * same request. `oversight_asked` has a row for each person whom an open request waits for.
+ */
+const tables = (
+  integer: 'integer' | 'bigint',
+  strict: ' strict' | '',
+  narrow: ' strict, without rowid' | ''
+): readonly string[] => [
   `create table oversight_requests (
     id text primary key,
     tenant text not null,
-    idempotency_key text not null,
     action text not null,
-    argument_hash text not null,
-    agent text not null,
-    on_behalf_of text,
-    summary text not null,
-    detail text not null,
-    policy text not null,
-    opened_at ${integer} not null,
     status text not null,
-    tier ${integer} not null,
-    tier_ends_at ${integer},
-    started_late ${integer} not null,
-    queued ${integer} not null,
-    deadline_at ${integer},
+    identity_key ${integer} unique,
     next_due_at ${integer},
-    settled_by text,
-    settled_at ${integer},
-    settled_reason text,
-    refused_votes ${integer} not null,
-    execution_state text not null,
-    execution_fence ${integer} not null,
-    execution_claim text,
-    execution_since ${integer},
-    execution_lease_until ${integer},
-    execution_result text,
-    unique (tenant, idempotency_key)
+    execution_due_at ${integer},
+    policy_version text not null,
+    matter text not null,
+    course text not null
   )${strict}`,
   'create index oversight_requests_due on oversight_requests (next_due_at) where next_due_at is not null',
-  `create index oversight_requests_leased on oversight_requests (execution_lease_until)
-    where execution_lease_until is not null`,
-  `create table oversight_votes (
-    request_id text not null references oversight_requests (id),
-    approver text not null,
-    decision text not null,
-    reason text,
-    idempotency_key text,
-    argument_hash text not null,
-    voted_at ${integer} not null,
-    ordinal ${integer} not null,
-    primary key (request_id, approver)
+  `create index oversight_requests_execution on oversight_requests (execution_due_at)
+    where execution_due_at is not null`,
+  'create index oversight_requests_of on oversight_requests (tenant, id)',
+  `create table oversight_policies (
+    version text primary key,
+    policy text not null
   )${strict}`,
-  `create table oversight_deliveries (
+  `create table oversight_keys (
+    tenant text not null,
+    idempotency_key text not null,
+    request_id text not null,
+    primary key (tenant, idempotency_key)
+  )${narrow}`,
+  `create table oversight_asked (
+    tenant text not null,
+    approver text not null,
+    request_id text not null,
+    primary key (tenant, approver, request_id)
+  )${narrow}`,
+  `create table oversight_grants (
     id text primary key,
-    request_id text not null references oversight_requests (id),
-    kind text not null,
-    tier ${integer} not null,
-    approver text not null,
-    channel text not null,
-    state text not null,
-    attempts ${integer} not null,
-    due_at ${integer},
-    receipt text
+    tenant text not null,
+    spent ${integer} not null,
+    expires_at ${integer} not null,
+    terms text not null
   )${strict}`,
-  'create index oversight_deliveries_of on oversight_deliveries (request_id)',
-  'create index oversight_deliveries_due on oversight_deliveries (due_at) where due_at is not null'
+  'create index oversight_grants_of on oversight_grants (tenant, id)',
+  'create index oversight_grants_good on oversight_grants (tenant, expires_at) where spent = 0'
 ]
 
-/** The tables of oversight: requests with their execution, votes, and the outbox of deliveries. */
+/** The tables of oversight: requests, their policies, the keys that opened them, who they wait for, and standing grants. */
 export const oversightSchema: Schema = {
   component: 'oversight',
   migrations: [
     {
       version: 1,
-      name: 'requests, votes and deliveries',
-      sqlite: tables('integer', ' strict'),
-      postgres: tables('bigint', '')
+      name: 'requests, policies, keys, people asked and grants',
+      sqlite: tables('integer', ' strict', ' strict, without rowid'),
+      postgres: tables('bigint', '', '')
     }
   ]
 }

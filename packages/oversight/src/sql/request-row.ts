@@ -1,145 +1,208 @@
-import { CoreError, type JsonObject } from '@enablement/core'
-import { integerOf, optionalIntegerOf, optionalTextOf, type SqlRow, type SqlValue, textOf } from '@enablement/core/sql'
+import { CoreError } from '@enablement/core'
+import { type SqlRow, textOf } from '@enablement/core/sql'
+import type { Seat } from '../directory/seat.ts'
+import { requestersOf } from '../escalation/seating.ts'
 import type { ApprovalPolicy } from '../policy/policy.ts'
+import type { InvitationRecord } from '../request/invitation-record.ts'
 import {
-  type ExecutionRecord,
+  type Course,
+  executionDueAt,
+  type Matter,
   nextDueAt,
   type RequestRecord,
-  type RequestStatus,
-  type Settlement
+  STATUSES,
+  UNTOUCHED
 } from '../request/request.ts'
 
-/** The columns that an opening writes and no step changes. */
-const FIXED = [
-  'id',
-  'tenant',
-  'idempotency_key',
-  'action',
-  'argument_hash',
-  'agent',
-  'on_behalf_of',
-  'summary',
-  'detail',
-  'policy',
-  'opened_at'
-] as const
-
-/** The columns that steps change. */
-const CHANGING = [
-  'status',
-  'tier',
-  'tier_ends_at',
-  'started_late',
-  'queued',
-  'deadline_at',
-  'next_due_at',
-  'settled_by',
-  'settled_at',
-  'settled_reason',
-  'refused_votes',
-  'execution_state',
-  'execution_fence',
-  'execution_claim',
-  'execution_since',
-  'execution_lease_until',
-  'execution_result'
-] as const
-
-const marks = (count: number): string => Array.from({ length: count }, () => '?').join(', ')
-
-export const insertRequest = `insert into oversight_requests (${[...FIXED, ...CHANGING].join(', ')})
-  values (${marks(FIXED.length + CHANGING.length)}) on conflict (tenant, idempotency_key) do nothing`
-
-export const updateRequest = `update oversight_requests set ${CHANGING.map((column) => `${column} = ?`).join(', ')}
-  where id = ?`
-
-/** The values for `insertRequest`. */
-export function insertedValues(request: RequestRecord): readonly SqlValue[] {
-  const { id, tenant, idempotencyKey, action, argumentHash, requestedBy, summary, detail, policy, openedAt } = request
-  const { agent, onBehalfOf = null } = requestedBy
-  const texts = [JSON.stringify(detail), JSON.stringify(policy)]
-  const fixed = [id, tenant, idempotencyKey, action, argumentHash, agent, onBehalfOf, summary, ...texts, openedAt]
-  return [...fixed, ...changingValues(request)]
+/** A request's row, as the statements take it. */
+export interface RequestRow {
+  readonly id: string
+  readonly tenant: string
+  readonly action: string
+  readonly status: string
+  readonly identity_key: number | null
+  readonly next_due_at: number | null
+  readonly execution_due_at: number | null
+  readonly policy_version: string
+  readonly matter: string
+  readonly course: string
 }
 
-/** The values for `updateRequest`. */
-export function updatedValues(request: RequestRecord): readonly SqlValue[] {
-  return [...changingValues(request), request.id]
+/** What `requestOf` reads. */
+export const REQUEST_COLUMNS = 'id, tenant, action, status, policy_version, matter, course'
+
+/** What changes by an edit alone, but for the policy, which many requests have in common. */
+type StoredMatter = Omit<Matter, 'policy' | 'policyVersion'> &
+  Pick<RequestRecord, 'idempotencyKey' | 'openedAt' | 'argumentHash' | 'openedHash' | 'version'>
+
+type StoredCourse = Course & Pick<RequestRecord, 'identity'>
+
+type StoredSeat = RequestRecord['seats'][number]
+
+/** What most requests have in common is left out of their rows: the less is written, the more fit into a page. */
+const MATTER: Pick<StoredMatter, 'version' | 'reversible' | 'onTimeout' | 'excerpt'> = {
+  version: 1,
+  reversible: false,
+  onTimeout: 'resume',
+  excerpt: {}
+}
+const COURSE: Omit<StoredCourse, 'principals'> = { ...UNTOUCHED, identity: undefined }
+const SEAT: Pick<Seat, 'roles' | 'authority' | 'via'> = { roles: [], authority: 0, via: { kind: 'named' } }
+const INVITATION: Pick<InvitationRecord, 'version' | 'otherwise' | 'state' | 'receipt' | 'bounces'> = {
+  version: 1,
+  otherwise: [],
+  state: 'queued',
+  receipt: undefined,
+  bounces: 0
 }
 
-function changingValues(request: RequestRecord): readonly SqlValue[] {
-  const { status, tier, tierEndsAt, startedLate, queued, deadlineAt, settlement, refusedVotes, execution } = request
-  return [
-    status,
-    tier,
-    tierEndsAt ?? null,
-    startedLate ? 1 : 0,
-    queued ? 1 : 0,
-    deadlineAt ?? null,
-    nextDueAt(request) ?? null,
-    settlement?.by ?? null,
-    settlement?.at ?? null,
-    settlement?.reason ?? null,
-    refusedVotes,
-    execution.state,
-    execution.fence,
-    execution.state === 'running' ? execution.claimId : null,
-    execution.state === 'idle' ? null : execution.since,
-    execution.state === 'running' ? execution.leaseUntil : null,
-    execution.state === 'executed' ? execution.result : null
-  ]
-}
-
-/** Reads a row of `oversight_requests`. Throws `STORE_DAMAGED` for one that no step can have written. */
-export function requestOf(row: SqlRow): RequestRecord {
-  const onBehalfOf = optionalTextOf(row, 'on_behalf_of')
+/** The row of a request. */
+export function rowOf(request: RequestRecord): RequestRow {
+  const { id, tenant, action, status, identity, policyVersion } = request
   return {
-    id: textOf(row, 'id'),
-    tenant: textOf(row, 'tenant'),
-    idempotencyKey: textOf(row, 'idempotency_key'),
-    action: textOf(row, 'action'),
-    argumentHash: textOf(row, 'argument_hash'),
-    requestedBy: { agent: textOf(row, 'agent'), ...(onBehalfOf === undefined ? {} : { onBehalfOf }) },
-    summary: textOf(row, 'summary'),
-    detail: parsed(row, 'detail') as JsonObject,
-    policy: parsed(row, 'policy') as ApprovalPolicy,
-    openedAt: integerOf(row, 'opened_at'),
-    status: oneOf<RequestStatus>(row, 'status', ['pending', 'approved', 'denied', 'timed-out', 'cancelled']),
-    tier: integerOf(row, 'tier'),
-    tierEndsAt: optionalIntegerOf(row, 'tier_ends_at'),
-    startedLate: integerOf(row, 'started_late') === 1,
-    queued: integerOf(row, 'queued') === 1,
-    deadlineAt: optionalIntegerOf(row, 'deadline_at'),
-    settlement: settlementOf(row),
-    refusedVotes: integerOf(row, 'refused_votes'),
-    execution: executionOf(row)
+    id,
+    tenant,
+    action,
+    status,
+    identity_key: identity === undefined ? null : identityKey(identity),
+    next_due_at: nextDueAt(request) ?? null,
+    execution_due_at: executionDueAt(request) ?? null,
+    policy_version: policyVersion,
+    matter: matterOf(request),
+    course: courseOf(request)
   }
 }
 
-function settlementOf(row: SqlRow): Settlement | undefined {
-  const by = optionalTextOf(row, 'settled_by')
-  if (by === undefined) return undefined
-  return { by, at: integerOf(row, 'settled_at'), reason: optionalTextOf(row, 'settled_reason') }
+/**
+ * 52 bits for the index of open requests by what they ask for: an eighth of the text, which is in the row, and is compared
+ * there. FNV-1a, twice; identities are hashes already.
+ */
+export function identityKey(identity: string): number {
+  let high = 0x811c9dc5
+  let low = 0x050c5d1f
+  for (let at = 0; at < identity.length; at++) {
+    const unit = identity.charCodeAt(at)
+    high = Math.imul(high ^ unit, 0x01000193)
+    low = Math.imul(low ^ unit, 0x01000193)
+  }
+  return (high >>> 12) * 2 ** 32 + (low >>> 0)
 }
 
-function executionOf(row: SqlRow): ExecutionRecord {
-  const state = oneOf<ExecutionRecord['state']>(row, 'execution_state', ['idle', 'running', 'executed', 'in-doubt'])
-  const fence = integerOf(row, 'execution_fence')
-  if (state === 'idle') return { state, fence }
-  const since = integerOf(row, 'execution_since')
-  if (state === 'in-doubt') return { state, fence, since }
-  if (state === 'executed') return { state, fence, since, result: textOf(row, 'execution_result') }
-  const leaseUntil = integerOf(row, 'execution_lease_until')
-  return { state, fence, claimId: textOf(row, 'execution_claim'), since, leaseUntil }
+function matterOf(request: RequestRecord): string {
+  const { idempotencyKey, openedAt, argumentHash, openedHash, version, requestedBy, task } = request
+  const { risk, summary, detail, excerpt, context, onTimeout, reversible } = request
+  const original = openedHash === argumentHash ? {} : { openedHash }
+  const named = {
+    idempotencyKey,
+    openedAt,
+    argumentHash,
+    ...original,
+    requestedBy,
+    task,
+    risk,
+    summary,
+    detail,
+    context
+  }
+  return JSON.stringify({ ...named, ...unlike({ version, excerpt, onTimeout, reversible }, MATTER) })
 }
 
-/** The column's text, when it is one of `words`. */
-export function oneOf<Word extends string>(row: SqlRow, column: string, words: readonly Word[]): Word {
-  const text = textOf(row, column)
-  const word = words.find((known) => known === text)
-  if (word === undefined) throw damaged(`column ${column} holds an unknown word`)
-  return word
+function courseOf(request: RequestRecord): string {
+  const { tier, tierEndsAt, remindAt, settleAt, startedLate, unseated, queued, deadlineAt, extensions } = request
+  const { principals, seats, invitations, votes, comments, edits, views, settlement } = request
+  const { revocation, lateByMs, refusedVotes, execution, identity, requestedBy } = request
+  const isPlain = sameList(principals, requestersOf(requestedBy))
+  const course: Omit<StoredCourse, 'principals' | 'seats' | 'invitations'> = {
+    tier,
+    tierEndsAt,
+    remindAt,
+    settleAt,
+    startedLate,
+    unseated,
+    queued,
+    deadlineAt,
+    extensions,
+    votes,
+    comments,
+    edits,
+    views,
+    settlement,
+    revocation,
+    lateByMs,
+    refusedVotes,
+    execution,
+    identity
+  }
+  return JSON.stringify({
+    ...(isPlain ? {} : { principals }),
+    ...unlike(course, COURSE),
+    ...(seats.length === 0 ? {} : { seats: seats.map(storedSeat) }),
+    ...(invitations.length === 0 ? {} : { invitations: invitations.map((one) => unlike(one, INVITATION)) })
+  })
 }
+
+function storedSeat({ principal, ...seat }: StoredSeat): Partial<StoredSeat> {
+  const slim = unlike(seat, SEAT)
+  return principal === seat.approver ? slim : { ...slim, principal }
+}
+
+/** The members of `value` that are not as in `usual`. */
+function unlike<T extends object>(value: T, usual: Partial<T>): Partial<T> {
+  const kept: { [name: string]: unknown } = {}
+  for (const [name, member] of Object.entries(value)) {
+    const expected = usual[name as keyof T]
+    if (member === expected || (name in usual && isAlike(member, expected))) continue
+    kept[name] = member
+  }
+  return kept as Partial<T>
+}
+
+/** Whether two members that are usual are the same: small lists and objects, compared as JSON. */
+function isAlike(member: unknown, expected: unknown): boolean {
+  if (typeof member !== 'object' || typeof expected !== 'object') return false
+  if (Array.isArray(member) && member.length > 0) return false
+  return JSON.stringify(member) === JSON.stringify(expected)
+}
+
+const sameList = (one: readonly string[], other: readonly string[]): boolean =>
+  one.length === other.length && one.every((name, at) => name === other[at])
+
+/** Reads a row of `oversight_requests`. Throws `STORE_DAMAGED` for one that no step can have written. */
+export function requestOf(row: SqlRow, policyOf: (version: string) => ApprovalPolicy): RequestRecord {
+  const status = STATUSES.find((known) => known === row['status'])
+  if (status === undefined) throw damaged('column status holds an unknown word')
+  const policyVersion = textOf(row, 'policy_version')
+  const matter = parsed(row, 'matter') as Partial<StoredMatter>
+  const course = parsed(row, 'course') as Partial<StoredCourse>
+  const { requestedBy, argumentHash, openedAt } = matter
+  if (typeof requestedBy !== 'object' || typeof argumentHash !== 'string' || typeof openedAt !== 'number') {
+    throw damaged('column matter lacks what every request has')
+  }
+  for (const list of LISTS) {
+    if (course[list] !== undefined && !Array.isArray(course[list]))
+      throw damaged(`column course holds no list of ${list}`)
+  }
+  const record = {
+    ...MATTER,
+    openedHash: argumentHash,
+    ...matter,
+    policy: policyOf(policyVersion),
+    policyVersion,
+    principals: requestersOf(requestedBy),
+    ...COURSE,
+    ...course,
+    seats: (course.seats ?? []).map((seat) => ({ ...SEAT, ...seat, principal: seat.principal ?? seat.approver })),
+    invitations: (course.invitations ?? []).map((invitation) => ({ ...INVITATION, ...invitation })),
+    id: textOf(row, 'id'),
+    tenant: textOf(row, 'tenant'),
+    action: textOf(row, 'action'),
+    status
+  }
+  // What is left out has been filled in; the rest was written by `rowOf`.
+  return record as RequestRecord
+}
+
+const LISTS = ['principals', 'seats', 'invitations', 'votes', 'comments', 'edits', 'views'] as const
 
 function parsed(row: SqlRow, column: string): unknown {
   let value: unknown
@@ -152,6 +215,6 @@ function parsed(row: SqlRow, column: string): unknown {
   return value
 }
 
-function damaged(reason: string, cause?: unknown): CoreError<'STORE_DAMAGED'> {
+export function damaged(reason: string, cause?: unknown): CoreError<'STORE_DAMAGED'> {
   return new CoreError('STORE_DAMAGED', `oversight's ${reason}`, { store: 'oversight', reason }, { cause })
 }

@@ -1,198 +1,212 @@
-import type { AuditDraft, AuditLog } from '@enablement/core/audit'
-import {
-  changes,
-  execute,
-  firstRow,
-  integerOf,
-  optionalIntegerOf,
-  optionalTextOf,
-  rows,
-  type Sql,
-  type SqlDatabase,
-  type SqlRow,
-  type SqlValue,
-  textOf
-} from '@enablement/core/sql'
-import { OversightError } from '../oversight-error.ts'
-import type { Change, OversightStore } from '../oversight-store.ts'
-import type { Delivery } from '../request/delivery.ts'
-import type { Vote } from '../request/dossier.ts'
-import { insertedValues, insertRequest, oneOf, requestOf, updatedValues, updateRequest } from './request-row.ts'
+import { CoreError, type Platform, parseOptions } from '@enablement/core'
+import type { AuditLog } from '@enablement/core/audit'
+import { createOutbox, type Outbox, type OutboxHealth } from '@enablement/core/outbox'
+import { firstRow, integerOf, optionalIntegerOf, rows, type SqlDatabase, type SqlRow } from '@enablement/core/sql'
+import { z } from 'zod'
+import type { Change, Courier, DueResult, Opened, Opening, OversightStore } from '../oversight-store.ts'
+import type { RequestRecord } from '../request/request.ts'
+import { inBatches, isShared } from './batches.ts'
+import { grantRows } from './grant-rows.ts'
+import { openingUnit } from './opening-unit.ts'
+import { policyRows } from './policy-rows.ts'
+import { REQUEST_COLUMNS, requestOf } from './request-row.ts'
+import { requestUnits, type StepItem, type StepResult } from './request-units.ts'
+import { sqlCourier } from './sql-courier.ts'
 
-/** Where the evidence goes: an audit log in the same database, or state and record would not be one unit. */
+/** Where the evidence goes, and how messages are delivered. */
 export interface SqlOversightStoreOptions {
-  readonly audit: Pick<AuditLog, 'append'>
+  /** An audit log in the same database, or state and record would not be one unit. */
+  readonly audit: Pick<AuditLog, 'appendAll' | 'about'>
+  /** How long one attempt to deliver may take, the directory's answer included. 10 s unless given. */
+  readonly attemptMs?: number
+  /** Deliveries at a time in this process; 64 unless given. */
+  readonly concurrency?: number
+  /** Messages that wait, at most; beyond it requests are refused with `OVERLOADED`. 1,000,000 unless given. */
+  readonly backlogMax?: number
+  readonly platform?: Platform
 }
+
+/** A store in SQL tables, and what operators want to see of its outbox. */
+export interface SqlOversightStore extends OversightStore {
+  /** The outbox that its messages wait in: for `list`, `revive` and `drop` of what could not be attempted. */
+  readonly outbox: Outbox
+  health(): Promise<OutboxHealth>
+}
+
+/** Requests that one unit changes or opens: a unit of some 10 ms. */
+const ITEMS_MAX = 256
+/** Units under way where several can be: enough to keep two cores of a server busy, few enough for a small pool. */
+const UNITS_MAX = 4
+
+const ATTEMPT_MS = 10_000
+const CONCURRENCY = 64
+const BACKLOG_MAX = 1_000_000
+
+/** After every id. */
+const LAST = '\u{10ffff}'
+
+const optionsSchema: z.ZodType<SqlOversightStoreOptions> = z.strictObject({
+  audit: z.custom<SqlOversightStoreOptions['audit']>(
+    (value) => typeof value === 'object' && value !== null && 'appendAll' in value && 'about' in value,
+    'must be an audit log'
+  ),
+  attemptMs: z.int().min(1).max(3_600_000).exactOptional(),
+  concurrency: z.int().min(1).max(1_024).exactOptional(),
+  backlogMax: z.int().min(1).max(10_000_000).exactOptional(),
+  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
+})
 
 /**
- * Keeps requests in the tables of `oversightSchema`, in SQLite, Postgres or PGlite. What survives is what the database
- * promises of a committed unit (`db.supports.durable`).
+ * Keeps requests in the tables of `oversightSchema` and their messages in those of core's `outboxSchema`, in SQLite,
+ * Postgres or PGlite. What survives is what the database promises of a committed unit (`db.supports.durable`). Calls that
+ * come at the same time share units. Throws `INVALID_OPTIONS` (core).
  */
-export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOptions): OversightStore {
-  const { audit } = options
-  const { now, forUpdate, skipLocked } = db.dialect
-
-  /** Read after the row is locked: a clock read before the wait for the lock would let a late vote pass as timely. */
-  function* storeNow(): Sql<number> {
-    return integerOf((yield* firstRow(`select ${now} as now`)) as SqlRow, 'now')
-  }
-
-  function* commit(change: Omit<Change<unknown>, 'request' | 'answer'>, requestId: string): Sql<void> {
-    const { vote, newDeliveries = [], changedDeliveries = [], evidence } = change
-    if (vote !== undefined) yield* insertVote(requestId, vote)
-    for (const delivery of newDeliveries) yield* insertDelivery(delivery)
-    for (const delivery of changedDeliveries) yield* updateDelivery(delivery)
-    yield* record(evidence)
-  }
-
-  function* record(evidence: readonly AuditDraft[]): Sql<void> {
-    for (const draft of evidence) yield* audit.append(draft)
-  }
+export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOptions): SqlOversightStore {
+  const parsed = parseOptions(optionsSchema, 'sqlOversightStore', options)
+  const { audit, attemptMs = ATTEMPT_MS, concurrency = CONCURRENCY, backlogMax = BACKLOG_MAX, platform } = parsed
+  const { now } = db.dialect
+  const courier = sqlCourier()
+  const outbox = createOutbox({
+    db,
+    name: 'oversight',
+    deliver: courier.deliver,
+    settled: (settlements) => courier.settle(units, settlements),
+    observe: courier.observe,
+    attemptMs,
+    concurrency,
+    backlogMax,
+    onDead: 'continue',
+    // One for a whole channel would hold messages back, untried, while the next channel of their entry could have them, and
+    // would let the endpoint of one tenant stop those of all others. Channels know their endpoints, and have their own.
+    breaker: 'off',
+    ...(platform === undefined ? {} : { platform })
+  })
+  const policies = policyRows(db.dialect)
+  const units = requestUnits(db.dialect, { audit, outbox, policies })
+  const grants = grantRows(db.dialect)
+  const openAll = openingUnit(db.dialect, { units, grants, policies })
+  const unitsMax = db.supports.concurrentWriters ? UNITS_MAX : 1
+  const open = inBatches<Opening, Opened>({
+    async run(openings) {
+      const opened = await db.run(() => openAll(openings))
+      policies.kept(opened.map(({ request }) => request))
+      return opened
+    },
+    itemsMax: ITEMS_MAX,
+    unitsMax
+  })
+  const step = inBatches<StepItem, StepResult>({
+    run: (items) => db.run(() => units.change(items)),
+    itemsMax: ITEMS_MAX,
+    unitsMax
+  })
+  const clockText = `select ${now} as now`
+  const findText = `select ${REQUEST_COLUMNS} from oversight_requests where id = ?`
 
   return {
-    open: (key, opening) =>
-      db.run(function* () {
-        const { request, ...change } = opening(yield* storeNow())
-        if ((yield* changes(insertRequest, ...insertedValues(request))) === 1) {
-          yield* commit(change, request.id)
-          return { opened: true, request }
-        }
-        const row = yield* firstRow(
-          'select * from oversight_requests where tenant = ? and idempotency_key = ?',
-          key.tenant,
-          key.idempotencyKey
-        )
-        return { opened: false, request: requestOf(row as SqlRow) }
-      }),
-
+    outbox,
+    health: () => outbox.health(),
+    open,
     find: (requestId) =>
       db.run(function* () {
-        const row = yield* firstRow('select * from oversight_requests where id = ?', requestId)
-        return row === undefined ? undefined : requestOf(row)
+        const found = yield* rows(findText, requestId)
+        const policyOf = yield* policies.of(found)
+        return found[0] === undefined ? undefined : requestOf(found[0], policyOf)
       }),
-
-    change: (requestId, step) =>
-      db.run(function* () {
-        const row = yield* firstRow(`select * from oversight_requests where id = ?${forUpdate}`, requestId)
-        if (row === undefined) throw unknownRequest(requestId)
-        const votes = yield* rows('select * from oversight_votes where request_id = ? order by ordinal', requestId)
-        // Locked as well: a worker may be about to take one. It skips locked ones, so neither waits for the other.
-        const deliveries = yield* rows(
-          `select * from oversight_deliveries where request_id = ? order by id${forUpdate}`,
-          requestId
+    async change<Answer>(
+      requestId: string,
+      take: (request: RequestRecord, now: number) => Change<Answer>
+    ): Promise<Answer> {
+      const result = await step({ requestId, step: take })
+      if (result.outcome === 'failed') throw result.error
+      return result.answer as Answer
+    },
+    async changeDue<Answer>(
+      kind: 'escalation' | 'execution',
+      limits: { readonly limit: number; readonly skip: readonly string[] },
+      take: (request: RequestRecord, now: number) => Change<Answer>
+    ) {
+      const column = columnOf(kind)
+      try {
+        return (await db.run(() => units.changeDue(column, limits, take))) as readonly DueResult<Answer>[]
+      } catch (error) {
+        if (isShared(error)) throw error
+        // One that makes its unit fail fails alone.
+        const due = await db.run(() => units.due(column, limits))
+        const alone = due.map((requestId) =>
+          step({ requestId, step: take }).catch(
+            (fault: unknown) => ({ outcome: 'failed', requestId, error: fault }) as const
+          )
         )
-        const dossier = { request: requestOf(row), votes: votes.map(voteOf), deliveries: deliveries.map(deliveryOf) }
-        const { answer, request, ...change } = step(dossier, yield* storeNow())
-        if (request !== undefined) yield* execute(updateRequest, ...updatedValues(request))
-        yield* commit(change, requestId)
+        return (await Promise.all(alone)) as readonly DueResult<Answer>[]
+      }
+    },
+    nextDueInMs: (kind) =>
+      db.run(function* () {
+        const column = columnOf(kind)
+        const text = `select ${now} as now, (select ${column} from oversight_requests where ${column} is not null
+          order by ${column} limit 1) as due_at`
+        const row = (yield* firstRow(text)) as SqlRow
+        const dueAt = optionalIntegerOf(row, 'due_at')
+        return dueAt === undefined ? undefined : Math.max(0, dueAt - integerOf(row, 'now'))
+      }),
+    list: ({ tenant, status, approver, before = LAST, from, limit }) =>
+      db.run(function* () {
+        const found =
+          approver === undefined
+            ? yield* rows(listText(status), tenant, before, limit)
+            : from === undefined
+              ? yield* rows(waitingText('<', 'desc'), tenant, approver, before, limit)
+              : yield* rows(waitingText('>=', 'asc'), tenant, approver, from, limit)
+        const policyOf = yield* policies.of(found)
+        return found.map((row) => requestOf(row, policyOf))
+      }),
+    entries: (tenant, subjects) => audit.about(tenant, subjects),
+    addGrant: (make) =>
+      db.run(function* () {
+        const at = integerOf((yield* firstRow(clockText)) as SqlRow, 'now')
+        const { answer, grant, evidence } = make(at)
+        if (grant !== undefined) yield* grants.insert(grant)
+        yield* units.record(evidence)
         return answer
       }),
-
-    due: (kind, { limit, skip }) =>
+    changeGrant: (grantId, change) =>
       db.run(function* () {
-        const column = kind === 'escalation' ? 'next_due_at' : 'execution_lease_until'
-        const unskipped = skip.length === 0 ? '' : ` and id not in (${listOf(skip)})`
-        const found = yield* rows(
-          `select id from oversight_requests where ${column} <= ${now}${unskipped} order by ${column}, id limit ?`,
-          ...skip,
-          limit
-        )
-        return found.map((row) => textOf(row, 'id'))
+        const grant = yield* grants.lockOne(grantId)
+        if (grant === undefined) return undefined
+        const at = integerOf((yield* firstRow(clockText)) as SqlRow, 'now')
+        const { answer, grant: after, evidence } = change(grant, at)
+        if (after !== undefined) yield* grants.update([after])
+        yield* units.record(evidence)
+        return answer
       }),
-
-    claimDeliveries: ({ limit, leaseMs }) =>
-      db.run(function* () {
-        const free = yield* rows(
-          `select id from oversight_deliveries where due_at <= ${now} order by due_at, id limit ?${skipLocked}`,
-          limit
-        )
-        if (free.length === 0) return []
-        const ids = free.map((row) => textOf(row, 'id'))
-        yield* execute(
-          `update oversight_deliveries set attempts = attempts + 1, due_at = ${now} + ? where id in (${listOf(ids)})`,
-          leaseMs,
-          ...ids
-        )
-        const taken = yield* rows(`select * from oversight_deliveries where id in (${listOf(ids)}) order by id`, ...ids)
-        return taken.map(deliveryOf)
-      })
+    grants: (query) => db.run(() => grants.list(query)),
+    deliverThrough(through: Courier) {
+      if (courier.isTaken()) throw twice()
+      courier.take(through)
+      return outbox.duties
+    }
   }
 }
 
-const listOf = (values: readonly unknown[]): string => values.map(() => '?').join(', ')
+const columnOf = (kind: 'escalation' | 'execution'): 'next_due_at' | 'execution_due_at' =>
+  kind === 'escalation' ? 'next_due_at' : 'execution_due_at'
 
-function unknownRequest(requestId: string): OversightError<'UNKNOWN_REQUEST'> {
-  return new OversightError('UNKNOWN_REQUEST', `there is no request ${requestId}`, { requestId })
+const waitingText = (bound: '<' | '>=', order: 'asc' | 'desc'): string =>
+  `select ${REQUEST_COLUMNS.replaceAll(/\w+/g, 'r.$&')} from oversight_asked a
+  join oversight_requests r on r.id = a.request_id
+  where a.tenant = ? and a.approver = ? and a.request_id ${bound} ? order by a.request_id ${order} limit ?`
+
+function listText(status: 'pending' | 'settled' | undefined): string {
+  const only = status === undefined ? '' : ` and status ${status === 'pending' ? '=' : '<>'} 'pending'`
+  return `select ${REQUEST_COLUMNS} from oversight_requests
+    where tenant = ? and id < ?${only} order by id desc limit ?`
 }
 
-function* insertVote(requestId: string, vote: Vote): Sql<void> {
-  const { approver, decision, reason = null, idempotencyKey = null, argumentHash, votedAt } = vote
-  // The request's row is locked, so the count is the commit order.
-  yield* execute(
-    `insert into oversight_votes
-      (request_id, approver, decision, reason, idempotency_key, argument_hash, voted_at, ordinal)
-      values (?, ?, ?, ?, ?, ?, ?, (select count(*) from oversight_votes where request_id = ?))`,
-    requestId,
-    approver,
-    decision,
-    reason,
-    idempotencyKey,
-    argumentHash,
-    votedAt,
-    requestId
-  )
-}
-
-function* insertDelivery(delivery: Delivery): Sql<void> {
-  const { id, requestId, kind, tier, approver, channel } = delivery
-  yield* execute(
-    `insert into oversight_deliveries
-      (id, request_id, kind, tier, approver, channel, state, attempts, due_at, receipt)
-      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    id,
-    requestId,
-    kind,
-    tier,
-    approver,
-    channel,
-    ...sendingValues(delivery)
-  )
-}
-
-function* updateDelivery(delivery: Delivery): Sql<void> {
-  yield* execute(
-    'update oversight_deliveries set state = ?, attempts = ?, due_at = ?, receipt = ? where id = ?',
-    ...sendingValues(delivery),
-    delivery.id
-  )
-}
-
-function sendingValues({ state, attempts, dueAt, receipt }: Delivery): readonly SqlValue[] {
-  return [state, attempts, dueAt ?? null, receipt ?? null]
-}
-
-function voteOf(row: SqlRow): Vote {
-  return {
-    approver: textOf(row, 'approver'),
-    decision: oneOf(row, 'decision', ['approve', 'deny']),
-    reason: optionalTextOf(row, 'reason'),
-    idempotencyKey: optionalTextOf(row, 'idempotency_key'),
-    argumentHash: textOf(row, 'argument_hash'),
-    votedAt: integerOf(row, 'voted_at')
-  }
-}
-
-function deliveryOf(row: SqlRow): Delivery {
-  return {
-    id: textOf(row, 'id'),
-    requestId: textOf(row, 'request_id'),
-    kind: oneOf(row, 'kind', ['invitation', 'verdict']),
-    tier: integerOf(row, 'tier'),
-    approver: textOf(row, 'approver'),
-    channel: textOf(row, 'channel'),
-    state: oneOf(row, 'state', ['queued', 'delivered', 'unreachable', 'failed', 'cancelled']),
-    attempts: integerOf(row, 'attempts'),
-    dueAt: optionalIntegerOf(row, 'due_at'),
-    receipt: optionalTextOf(row, 'receipt')
-  }
+function twice(): CoreError<'INVALID_OPTIONS'> {
+  const message = 'has one createOversight already, and delivers its messages'
+  return new CoreError('INVALID_OPTIONS', `sqlOversightStore ${message}`, {
+    subject: 'sqlOversightStore',
+    issues: [{ path: '', message }]
+  })
 }

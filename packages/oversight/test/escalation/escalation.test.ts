@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { testPlatform } from '@enablement/core/testing'
-import type { ApprovalPolicy, Channel } from '@enablement/oversight'
+import type { ApprovalPolicy, Channel, OversightEvent, TierPassed } from '@enablement/oversight'
 import { describe, expect, it } from 'vitest'
-import { ask, channel, runDuties, stage, twoTiers } from '../stage.ts'
+import { ask, channel, runDuties, type Stage, stage, twoTiers } from '../stage.ts'
 
 const threeTiers: ApprovalPolicy = {
   tiers: [
@@ -24,6 +24,19 @@ async function askedAt(s: Awaited<ReturnType<typeof stage>>): Promise<readonly (
     .filter(({ action }) => action === 'tier.asked')
     .map(({ at, detail }) => [detail?.['tier'] as number, at - openedAt])
 }
+
+/** The tiers that passed without a decision, as the log has them. */
+async function passedTiers(s: Stage): Promise<readonly TierPassed[]> {
+  return (await s.entries()).flatMap(({ action, detail }) => {
+    if (action === 'tier.passed') return [detail as unknown as TierPassed]
+    const after = detail?.['after']
+    return action === 'tier.asked' && after !== undefined ? [after as unknown as TierPassed] : []
+  })
+}
+
+/** What observers were told of tiers that were asked after another one. */
+const escalated = (s: Stage): readonly OversightEvent[] =>
+  s.events.filter((event) => event.type === 'tier.asked' && event.after !== undefined)
 
 describe('a chain of tiers', () => {
   const waits = [1, 2, 999, 1_000, 60_000, 86_400_000, 2 ** 31, 366 * 86_400_000]
@@ -68,11 +81,7 @@ describe('a chain of tiers', () => {
       [0, 0],
       [1, nextAt]
     ])
-    expect((await s.entries()).find(({ action }) => action === 'tier.passed')?.detail).toEqual({
-      tier: 0,
-      because,
-      lateByMs: 0
-    })
+    expect((await passedTiers(s))[0]).toEqual({ tier: 0, because, lateByMs: 0 })
   })
 
   it('skips a tier only when the last of its invitations has failed', async () => {
@@ -148,7 +157,7 @@ describe('a chain of tiers', () => {
     expect(await (await s.open()).settled()).toMatchObject({
       outcome: 'denied',
       by: 'system:escalation',
-      reason: 'nobody may decide: the policy names only those who ask'
+      reason: 'nobody may decide: everyone whom the policy names asks for it, is away or is not known'
     })
   })
 
@@ -285,14 +294,15 @@ describe('a chain of tiers', () => {
     const whole = await s.open('whole')
     await s.pass(0)
     await s.db.run(function* () {
-      yield { text: "update oversight_requests set policy = 'gone' where id = ?", values: [broken.id] }
+      yield { text: "update oversight_requests set matter = 'gone' where id = ?", values: [broken.id] }
     })
     await s.platform.clock.advance(2_000)
     const signal = new AbortController().signal
     const [escalation] = s.oversight.duties
-    expect(await escalation?.run({ signal })).toEqual({ handled: 1 })
-    expect(s.events.filter(({ type }) => type === 'tier.passed')).toMatchObject([{ requestId: whole.id }])
-    await expect(escalation?.run({ signal })).rejects.toMatchObject({ code: 'STORE_DAMAGED' })
+    expect(await escalation?.run({ signal })).toMatchObject({ handled: 1 })
+    expect(escalated(s)).toMatchObject([{ requestId: whole.id }])
+    // Left for the next poll: a worker that backed off for its sake would make the others late.
+    expect(await escalation?.run({ signal })).toEqual({ handled: 0, nextDueInMs: undefined })
     expect(s.events.filter(({ type }) => type === 'duty.failed')).toMatchObject([
       { requestId: broken.id },
       { requestId: broken.id }
@@ -301,17 +311,17 @@ describe('a chain of tiers', () => {
 
   it('reaches the one that can be read behind a whole batch that cannot', async () => {
     await using s = await stage(threeTiers)
-    for (let index = 0; index < 64; index++) await s.open(`broken-${index}`)
+    await Promise.all(Array.from({ length: 256 }, (_, index) => s.open(`broken-${index}`)))
     await s.db.run(function* () {
-      yield { text: "update oversight_requests set policy = 'gone', next_due_at = 1", values: [] }
+      yield { text: "update oversight_requests set matter = 'gone', next_due_at = 1", values: [] }
+      yield { text: 'delete from outbox_messages', values: [] }
     })
     const whole = await s.open('whole')
-    await s.db.run(function* () {
-      yield { text: 'update oversight_deliveries set attempts = 1 where request_id = ?', values: [whole.id] }
-    })
+    const [, delivery] = s.oversight.duties
+    await delivery?.run({ signal: new AbortController().signal })
     await s.platform.clock.advance(2_000)
-    expect(await s.oversight.duties[0]?.run({ signal: new AbortController().signal })).toEqual({ handled: 1 })
-    expect(s.events.filter(({ type }) => type === 'tier.passed')).toMatchObject([{ requestId: whole.id }])
+    expect(await s.oversight.duties[0]?.run({ signal: new AbortController().signal })).toMatchObject({ handled: 1 })
+    expect(escalated(s)).toMatchObject([{ requestId: whole.id }])
   })
 
   it('invites for the requests that can be read when others cannot', async () => {
@@ -320,12 +330,12 @@ describe('a chain of tiers', () => {
     const broken = await s.open('broken')
     await s.open('whole')
     await s.db.run(function* () {
-      yield { text: "update oversight_requests set policy = 'gone' where id = ?", values: [broken.id] }
+      yield { text: "update oversight_requests set matter = 'gone' where id = ?", values: [broken.id] }
     })
     await s.pass(0)
     expect(pager.delivered).toHaveLength(1)
-    expect(s.events.filter(({ type }) => type === 'duty.failed')).toMatchObject([
-      { duty: 'oversight.delivery', requestId: broken.id }
+    expect(s.events.filter(({ type }) => type === 'delivery.failed')).toMatchObject([
+      { kind: 'invitation', requestId: broken.id, error: { code: 'STORE_DAMAGED' } }
     ])
   })
 
@@ -335,8 +345,7 @@ describe('a chain of tiers', () => {
     })
     await s.open()
     for (const waitMs of [0, 2_000, 3_000]) await s.pass(waitMs)
-    const passed = (await s.entries()).filter(({ action }) => action === 'tier.passed')
-    expect(passed.map(({ detail }) => detail?.['because'])).toEqual(['silent', 'unreachable'])
+    expect((await passedTiers(s)).map(({ because }) => because)).toEqual(['silent', 'unreachable'])
     await s.pass(60_000)
     expect((await s.story()).at(-1)).toBe('request.denied by system:escalation')
   })
@@ -360,7 +369,9 @@ describe('a chain of tiers', () => {
     await s.open()
     const closing = new AbortController()
     closing.abort(new Error('closing'))
-    for (const duty of s.oversight.duties) await expect(duty.run({ signal: closing.signal })).rejects.toThrow('closing')
+    const [escalation, , execution] = s.oversight.duties
+    for (const duty of [escalation, execution])
+      await expect(duty?.run({ signal: closing.signal })).rejects.toThrow('closing')
   })
 
   it('knows the people it names through the directory, at the time of delivery', async () => {
@@ -368,15 +379,17 @@ describe('a chain of tiers', () => {
     const unasked: Channel = { deliver: () => Promise.reject(new Error('nobody should be asked here')) }
     const directory = {
       find: async (approver: string, { tenant }: { readonly tenant: string }) =>
-        approver === 'bo' && tenant === ask.tenant
-          ? { id: 'bo', name: 'Bo Li', addresses: { desk: 'room 4' } }
-          : undefined
+        tenant !== ask.tenant || (approver !== 'bo' && approver !== 'ana')
+          ? undefined
+          : { id: approver, name: `${approver} Li`, addresses: { desk: 'room 4' } }
     }
     await using s = await stage(twoTiers, { channels: { pager: unasked, desk }, directory })
     await s.open()
     await s.pass(0)
     await s.pass(2_000)
-    expect(desk.delivered).toMatchObject([{ approver: { id: 'bo', name: 'Bo Li', address: 'room 4' } }])
+    expect(desk.delivered).toMatchObject([
+      { approver: { id: 'bo', name: 'bo Li', address: 'room 4', alternatives: [] } }
+    ])
     expect(await s.story()).toContain('invitation.unreachable by system:delivery')
   })
 })

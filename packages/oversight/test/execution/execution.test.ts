@@ -306,14 +306,18 @@ describe('the execution of an approved request', () => {
   })
 
   it.each([
-    ['the detail', 'update oversight_requests set detail = \'{"limitMebibytes":4096}\''],
-    ['the hash of the request', "update oversight_requests set argument_hash = 'f00d'"],
-    ['the hash of the vote', "update oversight_votes set argument_hash = 'f00d'"],
-    ['the vote away', 'delete from oversight_votes']
-  ])('is refused when someone altered %s after the approval', async (_, text) => {
+    ['the detail', 'matter', '$.detail.limitMebibytes', 4_096],
+    ['the hash of the request', 'matter', '$.argumentHash', 'f00d'],
+    ['the hash of the vote', 'course', '$.votes[0].argumentHash', 'f00d'],
+    ['the vote away', 'course', '$.votes', '[]']
+  ])('is refused when someone altered %s after the approval', async (_, column, path, value) => {
     await using a = await approved()
+    const given = value === '[]' ? 'json(?)' : '?'
     await a.s.db.run(function* () {
-      yield { text, values: [] }
+      yield {
+        text: `update oversight_requests set ${column} = json_set(${column}, ?, ${given})`,
+        values: [path, value]
+      }
     })
     let runs = 0
     await expect(
@@ -323,6 +327,15 @@ describe('the execution of an approved request', () => {
       })
     ).rejects.toMatchObject({ code: 'ARGUMENTS_ALTERED', detail: { requestId: a.request.id } })
     expect(runs).toBe(0)
+  })
+
+  it('is refused by a process that finds another policy than the votes were for', async () => {
+    await using a = await approved()
+    await a.s.db.run(function* () {
+      yield { text: "update oversight_policies set policy = json_set(policy, '$.approvalTtlMs', 9999999)", values: [] }
+    })
+    const elsewhere = a.s.another().request(a.s.raise, a.request.id)
+    await expect(elsewhere.execute(async () => 1)).rejects.toMatchObject({ code: 'ARGUMENTS_ALTERED' })
   })
 
   it('is refused for a request of another action, and for one that does not exist', async () => {

@@ -71,7 +71,8 @@ describe('the definition of an action', () => {
       { detail: { '~standard': { version: 2, vendor: 'x', validate: () => {} } } },
       'detail'
     ],
-    ['an unknown option', { risk: 'high' }, 'risk']
+    ['an unknown option', { danger: 'high' }, 'danger'],
+    ['an unknown risk', { risk: 'huge' }, 'risk']
   ])('is refused with the path for %s', (_, changed, path) => {
     expect(refused(changed)).toMatchObject({
       code: 'INVALID_OPTIONS',
@@ -84,7 +85,13 @@ describe('the definition of an action', () => {
     const approvers = Array.from({ length: 50 }, (_, n) => longest('approver-', n))
     const channels = Array.from({ length: 8 }, (_, n) => longest('channel-', n))
     const tiers = Array.from({ length: 16 }, () => ({ approvers, channels, waitMs: 366 * 86_400_000 }))
-    const policy: ApprovalPolicy = { tiers, onExhausted: 'queue', strategy: 'first-wins', deadlineMs: 5 }
+    const policy: ApprovalPolicy = {
+      tiers,
+      onExhausted: 'queue',
+      strategy: 'first-wins',
+      deadlineMs: 5,
+      identical: 'separate'
+    }
     await using s = await stage(policy, { channels: Object.fromEntries(channels.map((name) => [name, channel()])) })
     expect(s.raise.policy).toEqual(policy)
     const request = await s.open()
@@ -95,7 +102,7 @@ describe('the definition of an action', () => {
       reason
     })
     expect(decided).toMatchObject({ outcome: 'recorded', verdict: { outcome: 'denied', reason } })
-    expect(await s.story()).toHaveLength(3)
+    expect(await s.story()).toHaveLength(4)
   })
 })
 
@@ -125,7 +132,6 @@ describe('the construction of oversight', () => {
     ['a poll of nothing', { pollMs: 0 }, 'pollMs'],
     ['a lease of NaN', { executionLeaseMs: Number.NaN }, 'executionLeaseMs'],
     ['a lease that no renewal could keep', { executionLeaseMs: 99 }, 'executionLeaseMs'],
-    ['an endless attempt', { deliveryAttemptMs: Number.POSITIVE_INFINITY }, 'deliveryAttemptMs'],
     ['an unknown option', { leaseMs: 1_000 }, 'leaseMs']
   ])('is refused with the path for %s', async (_, changed, path) => {
     await using s = await stage()

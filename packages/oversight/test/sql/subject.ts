@@ -1,4 +1,5 @@
 import { auditSchema, createAuditLog } from '@enablement/core/audit'
+import { outboxSchema } from '@enablement/core/outbox'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { testPlatform, withStoreClock } from '@enablement/core/testing'
 import { oversightSchema, sqlOversightStore } from '@enablement/oversight/sql'
@@ -8,13 +9,13 @@ import type { OversightStoreSubject } from '@enablement/oversight/testing'
 export async function sqlSubject(disk: SqlDatabase, dispose: () => Promise<void>): Promise<OversightStoreSubject> {
   const platform = testPlatform()
   const db = withStoreClock(disk, platform.clock)
-  await migrate(db, [auditSchema, oversightSchema])
+  await migrate(db, [auditSchema, outboxSchema, oversightSchema])
   const audit = createAuditLog({ db, platform })
   return {
-    store: sqlOversightStore(db, { audit }),
+    store: sqlOversightStore(db, { audit, platform }),
     advance: (durationMs) => platform.clock.advance(durationMs),
     evidence: async (tenant) =>
-      (await audit.read(tenant)).map(({ actor, action, subject, detail = {} }) => ({
+      (await audit.read(tenant, { limit: 1_000 })).map(({ actor, action, subject, detail = {} }) => ({
         tenant,
         actor,
         action,

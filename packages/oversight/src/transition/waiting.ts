@@ -1,8 +1,8 @@
 import { type Clock, isSuiteError, type Verdict } from '@enablement/core'
-import type { OversightEvent } from '../evidence/event.ts'
 import { OversightError } from '../oversight-error.ts'
+import type { OversightEvent } from '../oversight-event.ts'
 import type { OversightStore } from '../oversight-store.ts'
-import { type RequestRecord, verdictOf } from './request.ts'
+import { type RequestRecord, verdictOf } from '../request/request.ts'
 import type { WakeUps } from './wake-ups.ts'
 
 /** What waiting needs. */

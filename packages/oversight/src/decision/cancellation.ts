@@ -1,8 +1,8 @@
 import type { Verdict } from '@enablement/core'
-import type { Dossier } from './dossier.ts'
-import { verdictOf } from './request.ts'
-import { isOverdue, settle, timeOut } from './settlement.ts'
-import type { Step } from './step.ts'
+import { type RequestRecord, verdictOf } from '../request/request.ts'
+import { settle } from '../request/settlement.ts'
+import type { Step } from '../request/step.ts'
+import { caughtUp } from './settling.ts'
 
 /** What became of a cancellation. */
 export type Cancelled =
@@ -12,17 +12,15 @@ export type Cancelled =
 
 /** Withdraws a request that is still open: who asked no longer needs the answer. */
 export function cancel(
-  dossier: Dossier,
+  request: RequestRecord,
   call: { readonly by: string; readonly reason: string },
   now: number
 ): Step<Cancelled> {
-  const { request } = dossier
   const verdict = verdictOf(request)
   if (verdict !== undefined) return { answer: { outcome: 'already-settled', verdict }, facts: [] }
-  if (isOverdue(request, now)) {
-    const ended = timeOut(dossier, now)
-    return { ...ended, answer: { outcome: 'already-settled', verdict: verdictOf(ended.request) as Verdict } }
-  }
+  const reached = caughtUp(request, now)
+  const late = verdictOf(reached.request)
+  if (late !== undefined) return { ...reached, answer: { outcome: 'already-settled', verdict: late } }
   const fact = { type: 'request.cancelled', by: call.by, reason: call.reason } as const
-  return { ...settle(dossier, { status: 'cancelled', ...call, fact }, now), answer: { outcome: 'cancelled' } }
+  return { ...settle(request, { status: 'cancelled', ...call, fact }, now), answer: { outcome: 'cancelled' } }
 }

@@ -1,0 +1,5 @@
+export {
+  type MemoryOversightStore,
+  type MemoryOversightStoreOptions,
+  memoryOversightStore
+} from './memory-oversight-store.ts'
