@@ -50,7 +50,8 @@ export const proseSchema = (lengthMax: number): z.ZodType<string> =>
  * `Ana@Example.com` and `ana@example.com` are one person to most directories.
  */
 export function mayBeSamePrincipal(one: string, other: string): boolean {
-  return fold(one) === fold(other)
+  return principalKey(one) === principalKey(other)
 }
 
-const fold = (identity: string): string => identity.normalize('NFKC').toLowerCase()
+/** The same for all names that may stand for one principal; see `mayBeSamePrincipal`. */
+export const principalKey = (identity: string): string => identity.normalize('NFKC').toLowerCase()
