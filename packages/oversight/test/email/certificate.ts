@@ -1,0 +1,19 @@
+/** Made for these tests: of nobody, for `mail.test` alone, until 2126. */
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIUVwqP+hWEv16/UOYGjhFf2qviQxIwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbWFpbC50ZXN0MCAXDTI2MTEyNDE0MzUxMloYDzIxMjYxMDMx
+MTQzNTEyWjAUMRIwEAYDVQQDDAltYWlsLnRlc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATedD6Pd1oQbD4OtvbDLM5CPMOgIPMVPw0cKhswdIhkaSuLGaHMIrhu
+nmPLYIReU6OPwh+cZ+4z4tOmQABG+ahqo2kwZzAdBgNVHQ4EFgQUD02/znkvliQA
+E1zZDlajjj4sRQMwHwYDVR0jBBgwFoAUD02/znkvliQAE1zZDlajjj4sRQMwDwYD
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALggltYWlsLnRlc3QwCgYIKoZIzj0EAwID
+SAAwRQIgRB2sZtMdMCBaZKHGzuM8pfC1JTul+y1Y9Ou1JBHWWlkCIQCWPlXHHsXF
+Yw4G5bjWWKTTzBExd1c9HbsK/Pe3n607yg==
+-----END CERTIFICATE-----`
+
+/** Guards nothing but the certificate above. */
+export const privateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgWD49E09A8/5a3r2x
+5cWfo6iaUuIimAvnsk1A6ADeRtuhRANCAATedD6Pd1oQbD4OtvbDLM5CPMOgIPMV
+Pw0cKhswdIhkaSuLGaHMIrhunmPLYIReU6OPwh+cZ+4z4tOmQABG+ahq
+-----END PRIVATE KEY-----`
