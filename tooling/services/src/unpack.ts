@@ -14,8 +14,13 @@ export interface DebianProgram {
 }
 
 /** Ends with the output of a command, or rejects with the last line it wrote to stderr. */
-async function output(command: string, args: readonly string[], cwd: string): Promise<string> {
-  const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+export async function output(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env
+): Promise<string> {
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const written = { out: '', err: '' }
   child.stdout.on('data', (chunk: Buffer) => {
     written.out += chunk.toString()
@@ -32,7 +37,8 @@ async function output(command: string, args: readonly string[], cwd: string): Pr
   })
 }
 
-async function works(program: string, probe: readonly string[]): Promise<boolean> {
+/** Whether a program can load and exits with 0. */
+export async function works(program: string, probe: readonly string[]): Promise<boolean> {
   return await output(program, probe, '/').then(
     () => true,
     () => false
@@ -77,27 +83,38 @@ export function unpacked(target: string): string | undefined {
 
 const underWay = new Map<string, Promise<string>>()
 
+/** What `keep` runs: a program of the tree, and the folders of the tree with libraries that the system may lack. */
+interface Contents {
+  /** Relative to the tree. */
+  readonly program: string
+  readonly libraries: readonly string[]
+  /** Lines of shell that the launcher begins with; `$here` is the tree. */
+  readonly before?: string
+}
+
 /**
- * Unpacks a distribution's package (Debian and its kin) without installing it: nothing outside `target` changes.
- * Returns a launcher that finds the unpacked libraries.
- *
- * Two runs may do this at once: each works in a folder of its own and the first to rename it into place wins. Callers
- * within one process share one attempt.
- * Throws where there is no apt, no network, or the package holds no such program (Ubuntu's chromium is a snap).
+ * Keeps a program at `target`, with a launcher that finds its libraries. Two runs may do this at once: each works in a
+ * folder of its own and the first to rename it into place wins. Callers within one process share one attempt.
+ * `fill` puts the files into `tree`; `scratch`, beside it, is thrown away.
  */
-export function unpackDebian(target: string, wanted: DebianProgram): Promise<string> {
-  const attempt = underWay.get(target) ?? unpack(target, wanted).finally(() => underWay.delete(target))
+export function keep(
+  target: string,
+  probe: readonly string[],
+  fill: (tree: string, scratch: string) => Promise<Contents>
+): Promise<string> {
+  const attempt = underWay.get(target) ?? attemptToKeep(target, probe, fill).finally(() => underWay.delete(target))
   underWay.set(target, attempt)
   return attempt
 }
 
-async function unpack(target: string, wanted: DebianProgram): Promise<string> {
+async function attemptToKeep(
+  target: string,
+  probe: readonly string[],
+  fill: (tree: string, scratch: string) => Promise<Contents>
+): Promise<string> {
   const cached = unpacked(target)
   // A kept tree may have come along from another machine, whose libraries differ.
-  if (cached !== undefined && (await works(cached, wanted.probe))) return cached
-  if (onPath(['apt-get']) === undefined || onPath(['dpkg-deb']) === undefined) {
-    throw new Error('no apt-get here to unpack it with')
-  }
+  if (cached !== undefined && (await works(cached, probe))) return cached
   mkdirSync(path.dirname(target), { recursive: true })
   sweep(target)
   const scratch = `${target}.unpacking-${process.pid}`
@@ -105,28 +122,16 @@ async function unpack(target: string, wanted: DebianProgram): Promise<string> {
   try {
     const tree = path.join(scratch, 'tree')
     mkdirSync(tree, { recursive: true })
-    // The machine's own package lists are often there and often good enough; fresh ones cost seconds.
-    const debs = await download(wanted.package, scratch, false).catch(() => download(wanted.package, scratch, true))
-    for (const deb of debs) await output('dpkg-deb', ['-x', deb, tree], scratch)
-    const program = path.join(tree, wanted.program)
-    if (!isExecutable(program)) throw new Error(`the package ${wanted.package} holds no ${wanted.program}`)
-    // Some packages keep their private libraries a folder deeper, where the system's search path would not look either.
-    const libraries = new Set(
-      readdirSync(tree, { recursive: true, encoding: 'utf8' })
-        .filter((name) => /(^|\/)lib\/.*\.so(\.|$)/.test(name))
-        .map((name) => path.dirname(name))
-    )
-    const search = [...libraries].map((folder) => `$here/${folder}`).join(':')
+    const { program, libraries, before = '' } = await fill(tree, scratch)
+    const search = libraries.map((folder) => `$here/${folder}`).join(':')
+    const searching =
+      search === '' ? '' : `LD_LIBRARY_PATH="${search}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\nexport LD_LIBRARY_PATH\n`
     writeFileSync(
       path.join(tree, 'launch'),
-      `#!/bin/sh\nhere=$(cd "$(dirname "$0")" && pwd)\n` +
-        `LD_LIBRARY_PATH="${search}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\nexport LD_LIBRARY_PATH\n` +
-        `exec "$here/${wanted.program}" "$@"\n`
+      `#!/bin/sh\nhere=$(cd "$(dirname "$0")" && pwd)\n${before}${searching}exec "$here/${program}" "$@"\n`
     )
     chmodSync(path.join(tree, 'launch'), 0o755)
-    if (!(await works(path.join(tree, 'launch'), wanted.probe))) {
-      throw new Error(`the unpacked ${wanted.program} does not run`)
-    }
+    if (!(await works(path.join(tree, 'launch'), probe))) throw new Error(`the unpacked ${program} does not run`)
     if (cached !== undefined) rmSync(target, { recursive: true, force: true })
     try {
       renameSync(tree, target)
@@ -138,4 +143,29 @@ async function unpack(target: string, wanted: DebianProgram): Promise<string> {
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
+}
+
+/**
+ * Unpacks a distribution's package (Debian and its kin) without installing it: nothing outside `target` changes.
+ * Returns a launcher that finds the unpacked libraries.
+ *
+ * Throws where there is no apt, no network, or the package holds no such program (Ubuntu's chromium is a snap).
+ */
+export function unpackDebian(target: string, wanted: DebianProgram): Promise<string> {
+  return keep(target, wanted.probe, async (tree, scratch) => {
+    if (onPath(['apt-get']) === undefined || onPath(['dpkg-deb']) === undefined) {
+      throw new Error('no apt-get here to unpack it with')
+    }
+    // The machine's own package lists are often there and often good enough; fresh ones cost seconds.
+    const debs = await download(wanted.package, scratch, false).catch(() => download(wanted.package, scratch, true))
+    for (const deb of debs) await output('dpkg-deb', ['-x', deb, tree], scratch)
+    if (!isExecutable(path.join(tree, wanted.program))) {
+      throw new Error(`the package ${wanted.package} holds no ${wanted.program}`)
+    }
+    // Some packages keep their private libraries a folder deeper, where the system's search path would not look either.
+    const libraries = readdirSync(tree, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /(^|\/)lib\/.*\.so(\.|$)/.test(name))
+      .map((name) => path.dirname(name))
+    return { program: wanted.program, libraries: [...new Set(libraries)] }
+  })
 }
