@@ -60,7 +60,7 @@ export function createDesk(options: {
 
 /** Bo in the default run: she reads the numbers, and allows what is within her means. */
 export async function thinkForHerself(invitation: Invitation): Promise<Answer> {
-  const { requestedLimitBytes } = invitation.detail
+  const { requestedLimitBytes } = invitation.excerpt
   const affordable = typeof requestedLimitBytes === 'number' && requestedLimitBytes <= 256 * 2 ** 20
   return affordable
     ? { decision: 'approve', reason: 'within the budget of the team' }

@@ -2,6 +2,7 @@ import path from 'node:path'
 import { type AuditLog, auditSchema, createAuditLog, createAuditSealer, ed25519Signer } from '@enablement/core/audit'
 import { fileCheckpointSink } from '@enablement/core/audit-file'
 import { lockSchema } from '@enablement/core/lock'
+import { outboxSchema } from '@enablement/core/outbox'
 import { startWorker } from '@enablement/core/schedule'
 import { migrate } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
@@ -26,6 +27,7 @@ export const agent = 'analyst'
 const raiseMemoryLimit = defineAction({
   name: 'runtime.raise-memory-limit',
   detail: z.looseObject({ currentLimitBytes: z.int().positive(), requestedLimitBytes: z.int().positive() }),
+  inMessages: z.object({ requestedLimitBytes: z.int() }),
   policy: {
     tiers: [
       { approvers: ['ana'], channels: ['pager'], waitMs: 1_500 },
@@ -57,7 +59,15 @@ export interface Backend extends AsyncDisposable {
 export async function openBackend(options: BackendOptions): Promise<Backend> {
   const { folder, keys, channels, observe } = options
   const db = sqliteDatabase({ path: path.join(folder, 'backend.sqlite') })
-  await migrate(db, [auditSchema, lockSchema, oversightSchema, meteringSchema, runtimeSchema, messagingSchema])
+  await migrate(db, [
+    auditSchema,
+    outboxSchema,
+    lockSchema,
+    oversightSchema,
+    meteringSchema,
+    runtimeSchema,
+    messagingSchema
+  ])
 
   const audit = createAuditLog({ db })
   // Checkpoints belong where whoever owns the database does not: another disk at least.

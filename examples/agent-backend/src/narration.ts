@@ -46,7 +46,10 @@ export function narrate(timeline: Timeline): {
       case 'sandbox.resumed':
         return timeline.say('runtime', `resumed from the checkpoint, the evaluation ${event.evaluation}`, 'good')
       case 'tier.asked':
-        return timeline.say('oversight', `tier ${event.tier + 1} is asked: ${event.approvers.join(', ')}`)
+        if (event.after !== undefined) {
+          timeline.say('oversight', `tier ${event.after.tier + 1} was ${event.after.because}; escalating`, 'warning')
+        }
+        return timeline.say('oversight', `tier ${event.tier + 1} is asked: ${namesOf(event.seats)}`)
       case 'invitation.unreachable':
         return timeline.say('oversight', `${event.approver} cannot be reached: ${event.reason}`, 'warning')
       case 'tier.passed':
@@ -69,3 +72,6 @@ export function narrate(timeline: Timeline): {
   }
   return { observed, observe }
 }
+
+const namesOf = (seats: readonly { readonly approver: string }[]): string =>
+  seats.map(({ approver }) => approver).join(', ')

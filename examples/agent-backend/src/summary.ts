@@ -37,6 +37,7 @@ export async function reckon(
     rate: { unitPrice: '0.15', per: 1_000, currency: 'EUR' },
     rounding: 'half-even'
   })
+  const escalations = entries.filter(({ action, detail }) => action === 'tier.asked' && detail?.['after']).length
   const peak = entries.find((entry) => entry.action === 'memory-incident.detected')?.detail?.['peakBytes']
 
   const invariants: Invariant[] = [
@@ -47,8 +48,8 @@ export async function reckon(
     },
     {
       what: 'an unreachable approver: escalated once',
-      found: `escalations: ${count('tier.passed')}, unreachable: ${count('invitation.unreachable')}`,
-      held: count('tier.passed') === 1 && count('tier.asked') === 2
+      found: `escalations: ${escalations}, unreachable: ${count('invitation.unreachable')}`,
+      held: escalations === 1 && count('tier.asked') === 2
     },
     {
       what: 'approved once, executed once',
