@@ -19,14 +19,12 @@ import { postgresDatabase } from '@enablement/core/postgres'
 import { createSchedule, scheduleSchema, startWorker } from '@enablement/core/schedule'
 import { changes, migrate } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
-import { Queue, Worker } from 'bullmq'
-import { Redis } from 'ioredis'
 import pg from 'pg'
 import { startPostgres, startRedis } from '../../tooling/services/src/index.ts'
+import { openBullmq } from '../bullmq.mjs'
 
 const ROWS = 10_000
 const ROUNDS = 9
-const PEER_CONCURRENCY = 100
 const PAYLOAD = { to: 'ana@example.com', subject: 'Your report of today', template: 'report', locale: 'en' }
 
 const ids = Array.from({ length: ROWS }, (_, at) => `row-${at}`)
@@ -89,46 +87,8 @@ async function openOurs(db, afterFilling = async () => {}) {
 }
 
 async function openTheirs(url, durable) {
-  const { hostname: host, port } = new URL(url)
-  const connection = { host, port: Number(port), maxRetriesPerRequest: null }
-  const queue = new Queue('bench', { connection })
-  const redis = new Redis(url)
-  await redis.config('SET', 'save', '')
-  await redis.config('SET', 'appendonly', durable ? 'yes' : 'no')
-  await redis.config('SET', 'appendfsync', 'always')
-  await redis.quit()
-  let round = 0
-  return {
-    async round() {
-      round += 1
-      await queue.addBulk(
-        ids.map((id) => ({
-          name: 'send',
-          data: PAYLOAD,
-          opts: { jobId: `${id}-${round}`, delay: 1, removeOnComplete: true }
-        }))
-      )
-      const jobs = await queue.getDelayedCount()
-      if (jobs !== ROWS) throw new Error(`${jobs} of ${ROWS} jobs are delayed`)
-      let fired = 0
-      const worker = new Worker('bench', async () => {}, { connection, concurrency: PEER_CONCURRENCY, autorun: false })
-      await worker.waitUntilReady()
-      const perSecond = await rate(
-        () =>
-          new Promise((resolve, reject) => {
-            worker.on('completed', () => {
-              fired += 1
-              if (fired === ROWS) resolve()
-            })
-            worker.on('failed', (_, error) => reject(error))
-            worker.run().catch(reject)
-          })
-      )
-      await worker.close()
-      return perSecond
-    },
-    close: () => queue.close()
-  }
+  const bullmq = await openBullmq(url, { durable, payload: PAYLOAD })
+  return { round: () => bullmq.fire(ROWS), close: () => bullmq.close() }
 }
 
 const median = (rates) => rates.toSorted((one, other) => one - other)[rates.length >> 1]
