@@ -1,3 +1,4 @@
+import { principalKey } from '../directory/identity.ts'
 import type { Seat } from '../directory/seat.ts'
 import type { Vote } from './vote-record.ts'
 
@@ -82,12 +83,9 @@ function identify(
     return at
   }
   for (const { approver, principal } of names) {
-    const one = follow(fold(approver))
-    const other = follow(fold(principal))
+    const one = follow(principalKey(approver))
+    const other = follow(principalKey(principal))
     if (one !== other) leads.set(one, other)
   }
-  return (name) => follow(fold(name))
+  return (name) => follow(principalKey(name))
 }
-
-/** As in `mayBeSamePrincipal`. */
-const fold = (name: string): string => name.normalize('NFKC').toLowerCase()
