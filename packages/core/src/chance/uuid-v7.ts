@@ -4,6 +4,8 @@ import type { Platform } from '../platform.ts'
 const COUNTER_LIMIT = 0x1000
 const COUNTER_START_LIMIT = 0x800
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 /**
  * Makes UUIDs of version 7 (RFC 9562 §5.7) that sort in the order they were made, within one source: the counter of
  * §6.2 method 1 orders those of one millisecond, and a wall clock that jumps back does not take the ids back with it.
@@ -30,7 +32,7 @@ export function createIdSource(platform: Platform): () => string {
     const middle = (0x7000 | counter).toString(16)
     tail[0] = 0x80 | ((tail[0] as number) & 0x3f)
     let random = ''
-    for (const byte of tail) random += byte.toString(16).padStart(2, '0')
+    for (const byte of tail) random += HEX[byte]
     return `${time.slice(0, 8)}-${time.slice(8)}-${middle}-${random.slice(0, 4)}-${random.slice(4)}`
   }
 }

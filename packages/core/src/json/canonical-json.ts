@@ -17,7 +17,7 @@ const LENGTH_MAX = 1_048_576
  */
 export function canonicalJson(value: unknown, options: { readonly lengthMax?: number } = {}): string {
   const { lengthMax = LENGTH_MAX } = options
-  return write(value, '', 0, { lengthMax, written: 0 })
+  return write(value, { lengthMax, written: 0, path: [] })
 }
 
 /** Whether `value` has a canonical form; narrows it. */
@@ -31,59 +31,69 @@ export function isJson(value: unknown): value is JsonValue {
 }
 
 /** Counted as it grows: a small value that refers to itself many times over must be refused before it fills memory. */
-interface Budget {
+interface Writing {
   readonly lengthMax: number
   written: number
+  /** Where it is: keys and indexes, of which a text is made when something is refused. */
+  readonly path: (string | number)[]
 }
 
-function spend(budget: Budget, text: string, path: string): string {
-  budget.written += text.length
-  if (budget.written > budget.lengthMax) throw notJson(path, `longer than ${budget.lengthMax} characters`)
+function spend(writing: Writing, text: string): string {
+  writing.written += text.length
+  if (writing.written > writing.lengthMax) throw notJson(writing, `longer than ${writing.lengthMax} characters`)
   return text
 }
 
-function write(value: unknown, path: string, depth: number, budget: Budget): string {
-  if (value === null || typeof value === 'boolean') return spend(budget, String(value), path)
+function write(value: unknown, writing: Writing): string {
+  if (value === null || typeof value === 'boolean') return spend(writing, String(value))
   if (typeof value === 'number') {
-    if (!Number.isFinite(value)) throw notJson(path, `the number ${value}`)
-    return spend(budget, JSON.stringify(value), path)
+    if (!Number.isFinite(value)) throw notJson(writing, `the number ${value}`)
+    return spend(writing, JSON.stringify(value))
   }
   if (typeof value === 'string') {
-    if (!value.isWellFormed()) throw notJson(path, 'a string with a lone surrogate')
-    return spend(budget, JSON.stringify(value), path)
+    if (!value.isWellFormed()) throw notJson(writing, 'a string with a lone surrogate')
+    return spend(writing, JSON.stringify(value))
   }
-  if (typeof value !== 'object') throw notJson(path, value === undefined ? 'undefined' : `a ${typeof value}`)
-  if (depth >= DEPTH_MAX) throw notJson(path, `nested deeper than ${DEPTH_MAX}`)
-  return Array.isArray(value) ? writeArray(value, path, depth + 1, budget) : writeObject(value, path, depth + 1, budget)
+  if (typeof value !== 'object') throw notJson(writing, value === undefined ? 'undefined' : `a ${typeof value}`)
+  if (writing.path.length >= DEPTH_MAX) throw notJson(writing, `nested deeper than ${DEPTH_MAX}`)
+  return Array.isArray(value) ? writeArray(value, writing) : writeObject(value, writing)
 }
 
-function writeArray(items: readonly unknown[], path: string, depth: number, budget: Budget): string {
-  spend(budget, '[]', path)
-  const parts = Array.from(items, (item, at) => {
-    if (at > 0) spend(budget, ',', path)
-    return write(item, `${path}[${at}]`, depth, budget)
-  })
-  return `[${parts.join(',')}]`
+function writeArray(items: readonly unknown[], writing: Writing): string {
+  spend(writing, '[]')
+  let text = ''
+  // By index: a hole is an element that is undefined.
+  for (let at = 0; at < items.length; at++) {
+    if (at > 0) text += spend(writing, ',')
+    writing.path.push(at)
+    text += write(items[at], writing)
+    writing.path.pop()
+  }
+  return `[${text}]`
 }
 
-function writeObject(value: object, path: string, depth: number, budget: Budget): string {
+function writeObject(value: object, writing: Writing): string {
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) throw notJson(path, 'an object that is not plain')
-  spend(budget, '{}', path)
-  const members: string[] = []
+  if (prototype !== Object.prototype && prototype !== null) throw notJson(writing, 'an object that is not plain')
+  spend(writing, '{}')
+  let text = ''
   // The default order of `sort` is by UTF-16 code units, which RFC 8785 §3.2.3 asks for.
   for (const key of Object.keys(value).sort()) {
     const member = (value as Record<string, unknown>)[key]
     if (member === undefined) continue
-    const at = path === '' ? key : `${path}.${key}`
-    if (!key.isWellFormed()) throw notJson(at, 'a key with a lone surrogate')
-    const name = spend(budget, `${members.length > 0 ? ',' : ''}${JSON.stringify(key)}:`, at)
-    members.push(name + write(member, at, depth, budget))
+    writing.path.push(key)
+    if (!key.isWellFormed()) throw notJson(writing, 'a key with a lone surrogate')
+    text += spend(writing, `${text === '' ? '' : ','}${JSON.stringify(key)}:`) + write(member, writing)
+    writing.path.pop()
   }
-  return `{${members.join('')}}`
+  return `{${text}}`
 }
 
-function notJson(path: string, reason: string): CoreError<'NOT_JSON'> {
+function notJson(writing: Writing, reason: string): CoreError<'NOT_JSON'> {
+  const path = writing.path.reduce<string>((before, step) => {
+    if (typeof step === 'number') return `${before}[${step}]`
+    return before === '' ? step : `${before}.${step}`
+  }, '')
   return new CoreError('NOT_JSON', `no canonical JSON for ${path === '' ? 'the value' : path}: ${reason}`, {
     path,
     reason
