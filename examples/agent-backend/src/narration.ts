@@ -45,6 +45,9 @@ export function narrate(timeline: Timeline): {
         return timeline.say('runtime', `the limit is now ${mebibytes(event.limitBytes)}`, 'good')
       case 'sandbox.resumed':
         return timeline.say('runtime', `resumed from the checkpoint, the evaluation ${event.evaluation}`, 'good')
+      case 'request.opened':
+        if (event.asked === undefined) return undefined
+        return timeline.say('oversight', `tier ${event.asked.tier + 1} is asked: ${namesOf(event.asked.seats)}`)
       case 'tier.asked':
         if (event.after !== undefined) {
           timeline.say('oversight', `tier ${event.after.tier + 1} was ${event.after.because}; escalating`, 'warning')

@@ -46,7 +46,6 @@ describe('oversight', () => {
     expect(desk.updated).toMatchObject([{ receipt: 'receipt of bo', verdict: { outcome: 'approved' } }])
     expect(await s.story()).toEqual([
       'request.opened by agent:agent-7',
-      'tier.asked by system:escalation',
       'invitation.unreachable by system:delivery',
       'tier.asked by system:escalation',
       'invitation.delivered by system:delivery',

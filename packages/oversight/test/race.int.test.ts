@@ -19,7 +19,7 @@ describe('eight workers on Postgres', () => {
       }
       expect(pager.delivered).toHaveLength(requests)
       expect(desk.delivered).toHaveLength(requests)
-      expect(s.events.filter(({ type }) => type === 'tier.asked')).toHaveLength(2 * requests)
+      expect(s.events.filter(({ type }) => type === 'tier.asked')).toHaveLength(requests)
       expect(s.events.filter(({ type }) => type === 'request.denied')).toHaveLength(requests)
       await s.story()
     } finally {

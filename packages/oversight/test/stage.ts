@@ -1,3 +1,4 @@
+import type { JsonObject } from '@enablement/core'
 import { type AuditEntry, type AuditLog, auditSchema, createAuditLog } from '@enablement/core/audit'
 import { outboxSchema } from '@enablement/core/outbox'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
@@ -90,6 +91,13 @@ export interface Stage extends AsyncDisposable {
 
 export const raiseAction = (policy: ApprovalPolicy): Action<Raise> =>
   defineAction({ name: ACTION, detail: raiseDetail, policy: { identical: 'separate', ...policy } })
+
+/** What an entry says of a tier that it asks. */
+export function askedIn({ action, detail }: Pick<AuditEntry, 'action' | 'detail'>): JsonObject | undefined {
+  if (action === 'tier.asked') return detail
+  const asked = action === 'request.opened' ? detail?.['asked'] : undefined
+  return asked as JsonObject | undefined
+}
 
 export const ask = {
   idempotencyKey: 'call-1',

@@ -1,6 +1,6 @@
-import { canonicalJson, type JsonObject, type JsonValue } from '@enablement/core'
+import { canonicalJson, type JsonObject } from '@enablement/core'
 import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
+import { bytesToHex } from '@noble/hashes/utils.js'
 import type { ApprovalPolicy } from '../policy/policy.ts'
 
 /** They begin the preimages, so that no hash of one kind can pass for one of another. The NUL ends them. */
@@ -22,6 +22,7 @@ export function policyHash(policy: ApprovalPolicy): string {
   return hashOf(POLICY, policy as unknown as JsonObject)
 }
 
+const utf8 = new TextEncoder()
 const versions = new WeakMap<ApprovalPolicy, string>()
 
 /** `policyHash` of an action's policy, which does not change: worked out once. */
@@ -33,11 +34,11 @@ export function policyVersionOf(policy: ApprovalPolicy): string {
   return version
 }
 
-/** What requests for the same thing by the same agent have in common. */
-export function identityOf(about: { readonly [name: string]: JsonValue }): string {
-  return hashOf(IDENTITY, about)
+/** What requests for the same thing by the same agent have in common: well-formed texts, in an order of their own. */
+export function identityOf(about: readonly (string | undefined)[]): string {
+  return hashOfText(IDENTITY + JSON.stringify(about))
 }
 
-function hashOf(domain: string, value: JsonObject): string {
-  return bytesToHex(sha256(utf8ToBytes(domain + canonicalJson(value))))
-}
+const hashOf = (domain: string, value: JsonObject): string => hashOfText(domain + canonicalJson(value))
+
+const hashOfText = (text: string): string => bytesToHex(sha256(utf8.encode(text)))

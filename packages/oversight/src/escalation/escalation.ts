@@ -41,7 +41,7 @@ const UNSEATED_RETRY_MS = 5_000
 /** People who were left out that go on record: the entry of a tier has a bound. */
 const ABSENT_MAX = 10
 
-/** Characters of a fact that fit into one entry of the log beside what it adds: 50 people may have longer names. */
+/** Characters of a fact that fit into one entry beside what log and opening add: 50 people may have longer names. */
 const FACT_LENGTH_MAX = 15_000
 
 /** Asks the first tier that has anyone to ask. `request` is as it was opened, before any tier. */

@@ -110,15 +110,7 @@ async function openingOf(action: Action, ask: ParsedAsk, room: OpeningRoom): Pro
   const identity =
     policy.identical === 'separate'
       ? undefined
-      : identityOf({
-          tenant,
-          agent: requestedBy.agent,
-          onBehalfOf: requestedBy.onBehalfOf ?? null,
-          hash,
-          policyVersion,
-          risk,
-          task: task ?? null
-        })
+      : identityOf([tenant, requestedBy.agent, requestedBy.onBehalfOf, hash, policyVersion, risk, task])
   const bound = { policy, policyVersion, reversible, onTimeout, excerpt, argumentHash: hash, openedHash: hash }
   const seated = screening.outcome === 'ask' ? await room.seater.from({ policy, tenant, requestedBy }, 0) : undefined
   const principals = seated?.principals ?? requestersOf(requestedBy)
@@ -149,7 +141,7 @@ async function openingOf(action: Action, ask: ParsedAsk, room: OpeningRoom): Pro
       if (granted !== undefined) return approvedBy(granted, request, opened, now)
       const rules: EscalationRules = { seatings: (tier) => seated?.seatings(tier), autoApproval: room.autoApproval() }
       const asked = begin(request, rules, now)
-      return { ...asked, facts: [opened, ...asked.facts] }
+      return { ...asked, facts: openedAsking(opened, asked.facts) }
     }
   }
 }
@@ -158,9 +150,19 @@ type OpeningPart = Pick<Parameters<Transitions['open']>[0], 'id' | 'identity' | 
 type Used = { readonly grant: GrantRecord; readonly fact: GrantFact }
 type OpeningResult = Step<unknown> & { readonly request: RequestRecord; readonly used?: Used }
 
-function openedFact({ requestedBy, argumentHash: hash, policyVersion, risk, context }: RequestRecord): Fact {
+type OpenedFact = Extract<Fact, { readonly type: 'request.opened' }>
+
+function openedFact({ requestedBy, argumentHash: hash, policyVersion, risk, context }: RequestRecord): OpenedFact {
   const knew = context === undefined ? {} : { context: context.outcome }
   return { type: 'request.opened', requestedBy, argumentHash: hash, policyVersion, risk, ...knew }
+}
+
+/** That the first tier is asked is a part of the opening, where it has anyone: it is no decision of its own. */
+function openedAsking(opened: OpenedFact, facts: readonly Fact[]): readonly Fact[] {
+  const [first, ...rest] = facts
+  if (first?.type !== 'tier.asked') return [opened, ...facts]
+  const { type: _, ...asked } = first
+  return [{ ...opened, asked }, ...rest]
 }
 
 /** What the action's screen denies nobody is asked about. */
@@ -183,7 +185,9 @@ function approvedBy(used: Used, request: RequestRecord, opened: Fact, now: numbe
 }
 
 /** The grant that covers what is asked, as it is after this use; undefined when none does. */
-function grantOf(grants: readonly GrantRecord[], { task, ...asked }: RequestRecord, now: number): Used | undefined {
+function grantOf(grants: readonly GrantRecord[], request: RequestRecord, now: number): Used | undefined {
+  if (grants.length === 0) return undefined
+  const { task, ...asked } = request
   const ask: GrantAsk = { ...asked, ...(task === undefined ? {} : { task }) }
   const match = matchGrant(grants, ask, now)
   if (match.outcome !== 'matched') return undefined

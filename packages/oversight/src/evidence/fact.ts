@@ -17,20 +17,20 @@ export type Fact =
       readonly risk: Risk
       /** `unavailable` or `stale`: the agent asked without all that it might have known. */
       readonly context?: 'complete' | 'stale' | 'unavailable'
+      /** The first tier, where it has anyone to ask. */
+      readonly asked?: TierAsked
     }
   /** The same thing was asked for again under another key, while this request was open. */
   | { readonly type: 'request.coalesced'; readonly idempotencyKey: string }
-  /** Several where the names of all seats are too long for one entry; `absent` and `after` are in the first. */
-  | {
+  /**
+   * Any other tier, or the first one later than at the opening. Several where the names of all seats are too long for one
+   * entry; `absent` and `after` are in the first.
+   */
+  | ({
       readonly type: 'tier.asked'
-      readonly tier: number
-      readonly seats: readonly { readonly approver: string; readonly via: string }[]
-      /** Who would have been asked and was not. */
-      readonly absent?: readonly { readonly approver: string; readonly because: string }[]
-      readonly endsAt: number
       /** The tier before it, when it passed without a decision. */
       readonly after?: TierPassed
-    }
+    } & TierAsked)
   /** The directory did not say who sits in it; it is asked again. */
   | { readonly type: 'tier.unseated'; readonly tier: number; readonly endsAt: number; readonly after?: TierPassed }
   /** Nobody in it may decide: it has no approvers, or they are away, or they are those who ask. */
@@ -135,6 +135,15 @@ export type Fact =
       readonly fence: number
       readonly because: 'the effect threw' | 'the lease ran out'
     }
+
+/** Who is asked, and until when. */
+export interface TierAsked {
+  readonly tier: number
+  readonly seats: readonly { readonly approver: string; readonly via: string }[]
+  /** Who would have been asked and was not. */
+  readonly absent?: readonly { readonly approver: string; readonly because: string }[]
+  readonly endsAt: number
+}
 
 /** That a tier passed without a decision; `lateByMs` after its end. */
 export interface TierPassed {

@@ -150,12 +150,13 @@ const contradiction = (
 
 /** What must have an entry, since the table says that it happened. */
 function factsOf(request: RequestRecord): readonly AuditedFact[] {
-  const { id, tenant, status, version, votes, seats, edits, comments, execution, queued } = request
+  const { id, tenant, status, version, openedAt, votes, seats, edits, comments, execution, queued } = request
   const subject = subjectOf(id)
   const actions = new Set(['request.opened'])
   if (status !== 'pending') actions.add(`request.${status}`)
   if (status === 'revoked') actions.add('request.approved')
-  if (seats.length > 0) actions.add('tier.asked')
+  // The first tier, where the opening asks it, is in the entry of that.
+  if (seats.some(({ tier, askedAt }) => tier > 0 || askedAt !== openedAt)) actions.add('tier.asked')
   if (queued) actions.add('request.queued')
   if (edits.length > 0) actions.add('request.edited')
   if (comments.length > 0) actions.add('request.commented')

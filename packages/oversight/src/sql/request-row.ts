@@ -14,18 +14,27 @@ import {
   UNTOUCHED
 } from '../request/request.ts'
 
-/** A request's row, as the statements take it. */
-export interface RequestRow {
+/** The part of a request's row that steps write. */
+export interface CourseRow {
   readonly id: string
-  readonly tenant: string
-  readonly action: string
   readonly status: string
   readonly identity_key: number | null
   readonly next_due_at: number | null
   readonly execution_due_at: number | null
-  readonly policy_version: string
-  readonly matter: string
   readonly course: string
+}
+
+/** The part that an edit writes. */
+export interface MatterRow {
+  readonly id: string
+  readonly matter: string
+}
+
+/** A request's row, as the statements take it. */
+export interface RequestRow extends CourseRow, MatterRow {
+  readonly tenant: string
+  readonly action: string
+  readonly policy_version: string
 }
 
 /** What `requestOf` reads. */
@@ -58,20 +67,23 @@ const INVITATION: Pick<InvitationRecord, 'version' | 'otherwise' | 'state' | 're
 
 /** The row of a request. */
 export function rowOf(request: RequestRecord): RequestRow {
-  const { id, tenant, action, status, identity, policyVersion } = request
+  const { tenant, action, policyVersion } = request
+  return { ...courseRowOf(request), ...matterRowOf(request), tenant, action, policy_version: policyVersion }
+}
+
+export function courseRowOf(request: RequestRecord): CourseRow {
+  const { id, status, identity } = request
   return {
     id,
-    tenant,
-    action,
     status,
     identity_key: identity === undefined ? null : identityKey(identity),
     next_due_at: nextDueAt(request) ?? null,
     execution_due_at: executionDueAt(request) ?? null,
-    policy_version: policyVersion,
-    matter: matterOf(request),
     course: courseOf(request)
   }
 }
+
+export const matterRowOf = (request: RequestRecord): MatterRow => ({ id: request.id, matter: matterOf(request) })
 
 /**
  * 52 bits for the index of open requests by what they ask for: an eighth of the text, which is in the row, and is compared
@@ -148,13 +160,14 @@ function storedSeat({ principal, ...seat }: StoredSeat): Partial<StoredSeat> {
 
 /** The members of `value` that are not as in `usual`. */
 function unlike<T extends object>(value: T, usual: Partial<T>): Partial<T> {
-  const kept: { [name: string]: unknown } = {}
-  for (const [name, member] of Object.entries(value)) {
-    const expected = usual[name as keyof T]
-    if (member === expected || (name in usual && isAlike(member, expected))) continue
-    kept[name] = member
+  const kept: Partial<T> = {}
+  // Not by entries: every row that is written comes through here, in the time of the one writer.
+  for (const name of Object.keys(value) as (keyof T)[]) {
+    const member = value[name]
+    const expected = usual[name]
+    if (member !== expected && !isAlike(member, expected)) kept[name] = member
   }
-  return kept as Partial<T>
+  return kept
 }
 
 /** Whether two members that are usual are the same: small lists and objects, compared as JSON. */

@@ -14,7 +14,7 @@ import { OversightError } from '../oversight-error.ts'
 import type { Change, OutgoingMessage } from '../oversight-store.ts'
 import { askedApprovers, type RequestRecord } from '../request/request.ts'
 import type { PolicyRows } from './policy-rows.ts'
-import { REQUEST_COLUMNS, requestOf, rowOf } from './request-row.ts'
+import { courseRowOf, matterRowOf, REQUEST_COLUMNS, requestOf } from './request-row.ts'
 
 /** A step that one request is to be taken through. */
 export interface StepItem {
@@ -149,10 +149,9 @@ export function requestUnits(
   function* update(written: readonly Written[]): Sql<void> {
     const changed = written.filter(({ before, after }) => before !== after)
     if (changed.length === 0) return
-    const rowsOfChanged = changed.map(({ after }) => rowOf(after))
-    yield* execute(updateText, courses.parameter(rowsOfChanged))
-    const edited = rowsOfChanged.filter((_, at) => changed[at]?.before?.version !== changed[at]?.after.version)
-    if (edited.length > 0) yield* execute(matterText, matters.parameter(edited))
+    yield* execute(updateText, courses.parameter(changed.map(({ after }) => courseRowOf(after))))
+    const edited = changed.filter(({ before, after }) => before?.version !== after.version)
+    if (edited.length > 0) yield* execute(matterText, matters.parameter(edited.map(({ after }) => matterRowOf(after))))
   }
 
   function* writeAround(written: readonly Written[], more: readonly AuditDraft[] = []): Sql<void> {

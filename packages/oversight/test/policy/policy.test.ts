@@ -102,7 +102,7 @@ describe('the definition of an action', () => {
       reason
     })
     expect(decided).toMatchObject({ outcome: 'recorded', verdict: { outcome: 'denied', reason } })
-    expect(await s.story()).toHaveLength(4)
+    expect(await s.story()).toHaveLength(3)
   })
 })
 

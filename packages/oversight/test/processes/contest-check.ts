@@ -48,7 +48,7 @@ export function checkContest(
     const verdicts = { approved: count('request.approved', request), denied: count('request.denied', request) }
     expect(verdicts).toEqual({ approved: 0, denied: 0, [status]: 1 })
     expect(count('request.opened', request)).toBe(1)
-    expect(count('tier.asked', request)).toBe(1)
+    expect(count('tier.asked', request)).toBe(0)
 
     for (const approver of APPROVERS) {
       const asked = told.get(`asks ${id} ${approver}`).length

@@ -6,6 +6,7 @@ import { firstRow, integerOf, type SqlDatabase } from '@enablement/core/sql'
 import type { RecordedEntry, RequestRecord } from '@enablement/oversight'
 import { sqlOversightStore } from '@enablement/oversight/sql'
 import { expect } from 'vitest'
+import { askedIn } from '../stage.ts'
 import { bundledProgram, type Child, childProcesses } from './child-processes.ts'
 import { migrated } from './contest-store.ts'
 import type { Address } from './database-at.ts'
@@ -104,8 +105,8 @@ async function storeNow(db: SqlDatabase): Promise<number> {
 function checkChain(request: RequestRecord, entries: readonly RecordedEntry[], witness: Witness): void {
   const { id, action } = request
   const of = (...actions: readonly string[]) => entries.filter((entry) => actions.includes(entry.action))
-  const asked = of('tier.asked')
-  expect(asked.map(({ detail }) => detail?.['tier'])).toEqual([0, 1, 2])
+  const asked = entries.map(askedIn).filter((found) => found !== undefined)
+  expect(asked.map(({ tier }) => tier)).toEqual([0, 1, 2])
   expect(of('tier.started-late')).toEqual([])
   const [end, ...others] = of('request.denied', 'request.queued')
   expect(others).toEqual([])
@@ -115,7 +116,7 @@ function checkChain(request: RequestRecord, entries: readonly RecordedEntry[], w
   })
 
   const looks = witness.lines().filter(([word]) => word === 'looked')
-  const due = asked.map(({ detail }) => Number(detail?.['endsAt']))
+  const due = asked.map(({ endsAt }) => Number(endsAt))
   // The instants are the store's: those of the log would be the process's.
   const [passed] = of('tier.passed')
   const exhaustedAt = (due[2] ?? 0) + Number(passed?.detail?.['lateByMs'])

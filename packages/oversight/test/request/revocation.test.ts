@@ -51,7 +51,7 @@ describe('identical requests', () => {
     await using s = await stage({ ...twoTiers, identical: 'coalesce' })
     const [first, second] = [await s.open('call-1'), await s.open('call-2')]
     expect(second.id).toBe(first.id)
-    expect((await s.story()).filter((line) => line.startsWith('tier.asked'))).toHaveLength(1)
+    expect((await s.story()).filter((line) => line.startsWith('request.opened'))).toHaveLength(1)
     await s.oversight.decide(first.id, { approver: 'ana', decision: 'approve' })
     expect((await s.open('call-2')).id).toBe(first.id)
     expect((await s.open('call-3')).id).not.toBe(first.id)
