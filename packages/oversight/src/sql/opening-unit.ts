@@ -20,15 +20,21 @@ import { identityKey, REQUEST_COLUMNS, type RequestRow, requestOf, rowOf } from 
 import type { RequestUnits, Written } from './request-units.ts'
 
 /**
+ * One that had the same identity was settled while this unit looked: nothing of the opening is left, and it is to be tried
+ * in another unit. Tried again in this one it would wait for a unit that may be waiting for what this one has inserted.
+ */
+export type OpenedOrNot = Opened | { readonly outcome: 'again' }
+
+/**
  * Opens requests, several in one unit. The row of its key decides who opens a request, and the unique identity whether one
  * that is open is the same: both are waited for where another unit has written them and not committed.
  */
 export function openingUnit(
   dialect: SqlDialect,
   parts: { readonly units: RequestUnits; readonly grants: GrantRows; readonly policies: PolicyRows }
-): (openings: readonly Opening[]) => Sql<readonly Opened[]> {
+): (openings: readonly Opening[]) => Sql<readonly OpenedOrNot[]> {
   const { units, grants, policies } = parts
-  const { now, forUpdate } = dialect
+  const { now } = dialect
   const keys = jsonRows(dialect, { tenant: 'text', idempotency_key: 'text', request_id: 'text' })
   const requests = jsonRows(dialect, {
     id: 'text',
@@ -58,7 +64,9 @@ export function openingUnit(
     select ${columns} from ${requests.select} as given where true
     order by identity_key, place on conflict (identity_key) do nothing returning id`
   const identicalText = `select ${REQUEST_COLUMNS} from oversight_requests
-    where identity_key in (select identity_key from ${identities.select} as given) order by id${forUpdate}`
+    where identity_key in (select identity_key from ${identities.select} as given)`
+  const dropKeyText = `delete from oversight_keys
+    where (tenant, idempotency_key) in (select tenant, idempotency_key from ${keys.select} as given)`
   const passKeyText = `update oversight_keys set request_id = given.request_id from ${keys.select} as given
     where oversight_keys.tenant = given.tenant and oversight_keys.idempotency_key = given.idempotency_key`
 
@@ -68,34 +76,38 @@ export function openingUnit(
     request_id
   })
 
-  /** Inserts what is new; what has the identity of one that is open is given that. */
-  function* insert(opened: readonly (Written & { readonly opening: Opening })[]): Sql<Map<string, RequestRecord>> {
-    const same = new Map<string, RequestRecord>()
-    const alone = new Set<string>()
-    for (let left = opened; left.length > 0; ) {
-      const inserted = yield* rows(insertText, requests.parameter(left.map(({ after }) => rowToInsert(after, alone))))
-      const news = new Set(inserted.map((row) => textOf(row, 'id')))
-      left = left.filter(({ after }) => !news.has(after.id))
-      if (left.length === 0) break
-      const wanted = left.map(({ after }) => ({ identity_key: identityKey(after.identity ?? '') }))
-      const held = yield* rows(identicalText, identities.parameter(wanted))
-      const policyOf = yield* policies.of(held)
-      const found = new Map<number, RequestRecord>()
-      for (const row of held) {
-        const request = requestOf(row, policyOf)
-        found.set(identityKey(request.identity ?? ''), request)
-      }
-      for (const { after } of left) {
-        const request = found.get(identityKey(after.identity ?? ''))
-        if (request === undefined) continue
-        // Two identities in four thousand million millions have the same key: one of them does without it.
-        if (request.identity === after.identity) same.set(after.id, request)
-        else alone.add(after.id)
-      }
-      // One that has been settled since is no longer in the way.
-      left = left.filter(({ after }) => !same.has(after.id))
+  /**
+   * Inserts what is new, in the order of identities, and gives the open request to what has the identity of one; undefined
+   * to what met one that was settled before it could be read.
+   */
+  function* insert(
+    opened: readonly (Written & { readonly opening: Opening })[]
+  ): Sql<Map<string, RequestRecord | undefined>> {
+    const same = new Map<string, RequestRecord | undefined>()
+    const news = yield* insertRows(opened.map(({ after }) => rowOf(after)))
+    const left = opened.filter(({ after }) => !news.has(after.id))
+    if (left.length === 0) return same
+    const wanted = left.map(({ after }) => ({ identity_key: identityKey(after.identity ?? '') }))
+    const held = yield* rows(identicalText, identities.parameter(wanted))
+    const policyOf = yield* policies.of(held)
+    const found = new Map<number, RequestRecord>()
+    for (const row of held) {
+      const request = requestOf(row, policyOf)
+      found.set(identityKey(request.identity ?? ''), request)
     }
+    const alone: RequestRow[] = []
+    for (const { after } of left) {
+      const request = found.get(identityKey(after.identity ?? ''))
+      // Two identities in four thousand million millions have the same key: one of them does without it.
+      if (request === undefined || request.identity === after.identity) same.set(after.id, request)
+      else alone.push(rowOf({ ...after, identity: undefined }))
+    }
+    if (alone.length > 0) yield* insertRows(alone)
     return same
+  }
+
+  function* insertRows(made: readonly RequestRow[]): Sql<ReadonlySet<string>> {
+    return new Set((yield* rows(insertText, requests.parameter(made))).map((row) => textOf(row, 'id')))
   }
 
   return function* open(openings) {
@@ -121,20 +133,28 @@ export function openingUnit(
     const same = yield* insert(opened)
     const coalesced: AuditDraft[] = []
     const passed: ReturnType<typeof keyRow>[] = []
+    const dropped: ReturnType<typeof keyRow>[] = []
     for (const { opening } of opened) {
+      if (!same.has(opening.id)) continue
       const request = same.get(opening.id)
-      if (request === undefined) continue
+      if (request === undefined) {
+        dropped.push(keyRow(opening, opening.id))
+        continue
+      }
       coalesced.push(...opening.coalesce(request))
       passed.push(keyRow(opening, request.id))
     }
     if (passed.length > 0) yield* execute(passKeyText, keys.parameter(passed))
+    if (dropped.length > 0) yield* execute(dropKeyText, keys.parameter(dropped))
     const written = opened.filter(({ opening }) => !same.has(opening.id))
     yield* grants.update([...used.values()])
     yield* units.writeAround(written, coalesced)
 
-    const results = new Map<string, Opened>()
+    const results = new Map<string, OpenedOrNot>()
     for (const { opening, after } of written) results.set(opening.id, { outcome: 'opened', request: after })
-    for (const [id, request] of same) results.set(id, { outcome: 'coalesced', request })
+    for (const [id, request] of same) {
+      results.set(id, request === undefined ? { outcome: 'again' } : { outcome: 'coalesced', request })
+    }
     const repeated = openings.filter(({ id }) => !news.has(id))
     const held = new Map<string, RequestRecord>()
     if (repeated.length > 0) {
@@ -148,14 +168,14 @@ export function openingUnit(
     return openings.map((opening) => {
       const known = results.get(opening.id)
       if (known !== undefined) return known
-      const request = held.get(JSON.stringify([opening.tenant, opening.idempotencyKey]))
-      return { outcome: 'found', request: request as RequestRecord }
+      const { tenant, idempotencyKey } = opening
+      // The same key twice in one unit: the second goes with the first.
+      const again = dropped.some((key) => key.tenant === tenant && key.idempotency_key === idempotencyKey)
+      if (again) return { outcome: 'again' }
+      return { outcome: 'found', request: held.get(JSON.stringify([tenant, idempotencyKey])) as RequestRecord }
     })
   }
 }
-
-const rowToInsert = (request: RequestRecord, alone: ReadonlySet<string>): RequestRow =>
-  rowOf(alone.has(request.id) ? { ...request, identity: undefined } : request)
 
 const prefixed = (table: string): string =>
   REQUEST_COLUMNS.split(', ')

@@ -87,11 +87,7 @@ export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOpt
   const openAll = openingUnit(db.dialect, { units, grants, policies })
   const unitsMax = db.supports.concurrentWriters ? UNITS_MAX : 1
   const open = inBatches<Opening, Opened>({
-    async run(openings) {
-      const opened = await db.run(() => openAll(openings))
-      policies.kept(opened.map(({ request }) => request))
-      return opened
-    },
+    run: openThem,
     itemsMax: ITEMS_MAX,
     unitsMax
   })
@@ -100,6 +96,17 @@ export function sqlOversightStore(db: SqlDatabase, options: SqlOversightStoreOpt
     itemsMax: ITEMS_MAX,
     unitsMax
   })
+
+  /** Each round either opens an opening or has met a request that was open and is settled now. */
+  async function openThem(openings: readonly Opening[]): Promise<readonly Opened[]> {
+    const tried = await db.run(() => openAll(openings))
+    const left = openings.filter((_, at) => tried[at]?.outcome === 'again')
+    const later = left.length === 0 ? [] : [...(await openThem(left))]
+    const opened = tried.map((one) => (one.outcome === 'again' ? (later.shift() as Opened) : one))
+    policies.kept(opened.map(({ request }) => request))
+    return opened
+  }
+
   const clockText = `select ${now} as now`
   const findText = `select ${REQUEST_COLUMNS} from oversight_requests where id = ?`
 
