@@ -23,7 +23,7 @@ const corePackage = '@enablement/core'
 const adapters: ReadonlySet<string> = new Set(
   (
     'memory sql sqlite postgres redis quickjs process cli testing ' +
-    'slack email webhook inbox websocket mcp langgraph cloudevents prometheus opentelemetry ai-sdk openai-agents'
+    'slack email webhook inbox websocket mcp langgraph cloudevents stripe openmeter prometheus opentelemetry ai-sdk openai-agents'
   ).split(' ')
 )
 
