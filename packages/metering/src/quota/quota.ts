@@ -1,185 +1,188 @@
-import { hours, type Platform, parseOptions, reporter, systemPlatform } from '@enablement/core'
-import { z } from 'zod'
-import { isIdentifier } from '../event/identifier.ts'
-import { identifierSchema } from '../event/usage-event-schema.ts'
-import { type MeteringError, storeFailure } from '../metering-error.ts'
-import type { MeteringObserver } from '../metering-event.ts'
-import { checkAmount } from './amount.ts'
-import { type Limit, limitSchema } from './limit.ts'
-import type { QuotaAnswer, QuotaStore } from './quota-store.ts'
-
-/** Limits of one enforcer: each is a rule that someone wrote, not a customer. */
-const LIMITS_MAX = 1_000
+import {
+  CoreError,
+  createCircuitBreaker,
+  createIdSource,
+  hours,
+  parseOptions,
+  reporter,
+  systemPlatform
+} from '@enablement/core'
+import type { Duty } from '@enablement/core/schedule'
+import type { MeteringEvent } from '../metering-event.ts'
+import { createBacklog } from './backlog.ts'
+import { BoundQuota, type ConsumeOptions, type HoldOptions } from './bound-quota.ts'
+import type { Enforcement } from './enforcement.ts'
+import { expiredHoldsDuty } from './expired-holds.ts'
+import type { QuotaHold } from './hold-handle.ts'
+import { leaseRegistry } from './lease-registry.ts'
+import { LeasedUnits } from './leased-units.ts'
+import { localSpends } from './local-spends.ts'
+import { bindingSchema, optionsSchema, type QuotaBinding, type QuotasOptions } from './quota-options.ts'
+import type { ConsumeOutcome, HoldOutcome, RemainingOutcome, TryOutcome, WithHoldOutcome } from './quota-outcome.ts'
+import { limitSource, RuleBook } from './rule-book.ts'
+import { scopeOf } from './scope.ts'
+import { spendLanes } from './spend-lane.ts'
+import { storeGate } from './store-gate.ts'
+import { turns } from './turn.ts'
 
 /** How long a spend is remembered under its key unless told otherwise: longer than any retry that still makes sense. */
 const IDEMPOTENCY_MS = hours(24)
 
-/** The longest memory for keys, in milliseconds: 400 days, a year and its late retries. */
-const IDEMPOTENCY_MS_MAX = hours(24 * 400)
+/** A lease lasts so long, and its units are withheld so long after a crash, unless told otherwise. */
+const LEASE_TTL_MS = 10_000
+const LEASE_UNITS_MAX = 1_000
 
-/** What is enforced, and where it is counted. */
-export interface QuotasOptions {
-  readonly store: QuotaStore
-  readonly limits: readonly Limit[]
-  /**
-   * What a call may do when the store fails: `refuse` keeps the limit and stops the work, `allow` keeps the work going
-   * and may exceed the limit. Either way the outcome says `unavailable`.
-   */
-  readonly onStoreFailure: 'refuse' | 'allow'
-  /** How long a spend is remembered under its idempotency key, in milliseconds: 24 hours unless given. */
-  readonly idempotencyMs?: number
-  /** Is told of every decision. What it throws is ignored. */
-  readonly observe?: MeteringObserver
-  readonly platform?: Platform
-}
+/** Failures in a row that open the breaker: calls are gathered, so that even a busy store sees few of them. */
+const BREAKER_FAILURES = 5
 
-/** Whose quota of which limit. */
-export interface QuotaBinding {
-  readonly tenant: string
-  /** The name of a limit. One that is not declared is found out by `consume`, for names may come from a plan. */
-  readonly limit: string
-  /** A part of the tenant with a counter of its own, such as an agent; the tenant's own counter when absent. */
-  readonly subject?: string
-}
-
-/** What became of an attempt to consume. Only `consumed`, and `unavailable` with `allowed`, let the work go on. */
-export type ConsumeOutcome =
-  /** The amount is spent. `replayed`: by an earlier call with this key, whose answer this is. */
-  | {
-      readonly outcome: 'consumed'
-      readonly remaining: number
-      /** When the full quantity is there again, epoch milliseconds; null when never. */
-      readonly resetsAt: number | null
-      readonly replayed: boolean
-    }
-  /** Nothing changed: less than `requested` remains. */
-  | {
-      readonly outcome: 'refused'
-      /** Whose counter refused: the tenant's own or the bound subject's. */
-      readonly level: 'tenant' | 'subject'
-      readonly limit: string
-      readonly requested: number
-      readonly remaining: number
-      /** When trying again may succeed, epoch milliseconds; null when waiting does not help. */
-      readonly retryAt: number | null
-    }
-  /** No limit has this name. Nothing changed. */
-  | { readonly outcome: 'unknown-limit'; readonly limit: string }
-  /** The key was used for another amount, so one of the two calls is wrong. Nothing changed. */
-  | { readonly outcome: 'conflict'; readonly requested: number; readonly firstAmount: number }
-  /**
-   * The store failed, and whether the amount is spent is not known; the same call again finds out. `allowed` is what
-   * `onStoreFailure` says.
-   */
-  | { readonly outcome: 'unavailable'; readonly allowed: boolean; readonly error: MeteringError<'STORE_FAILED'> }
-
-/** One counter of one limit. */
+/** The counters of one tenant, or of a part of it, for one limit or several. */
 export interface Quota {
   /**
-   * Spends `amount`, an integer in [1, 9e15], if that much remains; check and spend are one step. Called again with the
-   * same key within `idempotencyMs`, it does not spend again and gives the first answer. A refusal changed nothing and is
-   * not remembered: the same key may succeed once units are back.
+   * Spends `amount`, 1 unless given, from units that this process has leased, without waiting: `ask` means that it is not
+   * known here, and begins a lease in the background. What it spends was taken from the store before, at every level.
    *
-   * Throws `INVALID_AMOUNT`, `INVALID_OPTIONS` and the signal's reason.
+   * Throws `INVALID_AMOUNT` and `CLOSED`.
    */
-  consume(
+  tryConsume(amount?: number): TryOutcome
+  /**
+   * Spends `amount`, 1 unless given, an integer in [1, 9e15], if that much remains at every level; check and spend are one
+   * step. Called again with the same key within `idempotencyMs`, it does not spend again and gives the first answer. A
+   * refusal changed nothing and is not remembered: the same key may succeed once units are back.
+   *
+   * Calls of one tick go to the store together. A caller whose signal aborts before that spends nothing; after it the
+   * spend goes on, and only the answer is dropped.
+   *
+   * Throws `INVALID_AMOUNT`, `INVALID_OPTIONS`, `HOLDS_ONLY`, `LIMIT_CONFLICT`, `CLOSED` and the signal's reason.
+   */
+  consume(amount?: number, options?: ConsumeOptions): Promise<ConsumeOutcome>
+  /**
+   * Sets `amount` aside, the most that the work may use, until the hold is committed, released or `ttlMs` are over. With
+   * the key of a hold that is there it is found again, also by another process after a restart.
+   *
+   * Throws what `consume` throws.
+   */
+  hold(amount: number, options: HoldOptions): Promise<HoldOutcome>
+  /**
+   * Holds, works and settles: released when `work` throws (and the error passed on) or commits nothing. When the units are
+   * not there, `work` does not run and the outcome says why. Throws what `consume` and `work` throw.
+   */
+  withHold<T>(
     amount: number,
-    options: { readonly idempotencyKey: string; readonly signal?: AbortSignal }
-  ): Promise<ConsumeOutcome>
+    options: HoldOptions,
+    work: (hold: QuotaHold) => T | PromiseLike<T>
+  ): Promise<WithHoldOutcome<T>>
+  /** How the levels stand, and what could be spent. Reserves nothing. Throws `LIMIT_CONFLICT` and the signal's reason. */
+  remaining(options?: { readonly signal?: AbortSignal }): Promise<RemainingOutcome>
 }
 
 /** Enforces limits. */
-export interface Quotas {
-  /** The quota of one tenant or subject. Cheap, and keeps nothing open. Throws `INVALID_OPTIONS`. */
+export interface Quotas extends AsyncDisposable {
+  /** The quota of a tenant or a part of it. Cheap; bound once and kept, it is cheaper. Throws `INVALID_OPTIONS`. */
   bind(binding: QuotaBinding): Quota
+  /** Ends holds whose time is over: for a worker. Without it they end when somebody needs what they held. */
+  readonly duties: readonly Duty[]
+  /**
+   * Waits for what is under way, gives leases back, books what still waits if the store answers, and stops. Calls after it
+   * throw `CLOSED`.
+   */
+  close(): Promise<void>
 }
 
-const optionsSchema: z.ZodType<QuotasOptions> = z.strictObject({
-  store: z.custom<QuotaStore>(
-    (value) => typeof value === 'object' && value !== null && typeof (value as QuotaStore).consume === 'function',
-    'must be a quota store, such as sqlQuotaStore(db)'
-  ),
-  limits: z
-    .array(limitSchema)
-    .min(1)
-    .max(LIMITS_MAX)
-    .refine(
-      (limits) => new Set(limits.map(({ name }) => name)).size === limits.length,
-      'two limits have the same name'
-    ),
-  onStoreFailure: z.enum(['refuse', 'allow']),
-  idempotencyMs: z.number().int().min(1_000).max(IDEMPOTENCY_MS_MAX).exactOptional(),
-  observe: z.custom<MeteringObserver>((value) => typeof value === 'function', 'must be a function').exactOptional(),
-  platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
-})
+// The way through this folder. A call goes from here to bound-quota, spend-lane and store-gate. What it charges comes from
+// limit, hierarchy, period and rule-book. Without the store there are leased-units (with lease-registry and turn), and after
+// an outage backlog and local-spends. A hold goes from hold-handle to settlement.
+//
+// The stores' side begins at quota-store, the port. All but Redis share its steps, which are pure: spend, hold, hold-expiry,
+// hold-settlement and reading work on a working-set; draw finds what is left of counters, which counter explains and
+// counter-step moves (window-counter, rolling-counter, bucket-counter).
 
-const bindingSchema: z.ZodType<QuotaBinding> = z.strictObject({
-  tenant: identifierSchema,
-  limit: identifierSchema,
-  subject: identifierSchema.exactOptional()
-})
-
-const consumeSchema = z.object({ idempotencyKey: identifierSchema })
-
-/** Quotas over a store. Throws `INVALID_OPTIONS`. */
+/** Quotas over a store. Throws `INVALID_OPTIONS`, and `LIMIT_CONFLICT` with all conflicts of all limits. */
 export function createQuotas(options: QuotasOptions): Quotas {
-  const {
-    store,
-    limits,
-    onStoreFailure,
-    idempotencyMs = IDEMPOTENCY_MS,
-    observe,
-    platform = systemPlatform
-  } = parseOptions(optionsSchema, 'createQuotas', options)
-  const report = reporter(observe)
-  const byName = new Map(limits.map((limit) => [limit.name, limit]))
-  const allowed = onStoreFailure === 'allow'
+  const parsed = parseOptions(optionsSchema, 'createQuotas', options)
+  const { store, limits, onStoreFailure: posture, idempotencyMs = IDEMPOTENCY_MS, observe, breaker } = parsed
+  const { platform = systemPlatform } = parsed
+  const { onLost = 'spent', unitsMax = LEASE_UNITS_MAX, ttlMs = LEASE_TTL_MS } = parsed.lease ?? {}
+  const { clock } = platform
+  const source = limitSource(limits)
+  const report = observe === undefined ? undefined : reporter<MeteringEvent>(observe)
+  const monotonic = (): number => clock.monotonic()
+  const gate = storeGate(
+    createCircuitBreaker({
+      window: { kind: 'consecutive', failures: BREAKER_FAILURES },
+      ...breaker,
+      name: 'quota-store',
+      platform,
+      ...(report === undefined ? {} : { observe: report })
+    }),
+    monotonic
+  )
+  let aheadMs = 0
+  let closed: Promise<void> | undefined
 
-  return {
-    bind(binding) {
-      const counter = parseOptions(bindingSchema, 'quotas.bind', binding)
-      const { tenant, limit } = counter
-      const rule = byName.get(limit)
-      const level = counter.subject === undefined ? 'tenant' : 'subject'
-      return {
-        async consume(amount, consumeOptions) {
-          checkAmount(amount)
-          // Checked by hand, being on the hot path; the schema is asked only to say what is wrong.
-          if (!isIdentifier(consumeOptions?.idempotencyKey))
-            parseOptions(consumeSchema, 'quota.consume', consumeOptions)
-          if (rule === undefined) return { outcome: 'unknown-limit', limit }
-          const { idempotencyKey, signal } = consumeOptions
-          const { quantity, period } = rule
-          const startedAt = platform.clock.monotonic()
-          let answer: QuotaAnswer
-          try {
-            answer = await store.consume(
-              { ...counter, quantity, period, amount, idempotencyKey, idempotencyMs },
-              signal === undefined ? {} : { signal }
-            )
-          } catch (error) {
-            const failure = storeFailure('consume from a quota', error, signal)
-            if (failure === undefined) throw error
-            report({ type: 'quota.unavailable', tenant, limit, amount, allowed, error: failure })
-            return { outcome: 'unavailable', allowed, error: failure }
-          }
-          if (answer.outcome === 'conflict') {
-            report({ type: 'quota.conflicted', tenant, limit, amount, firstAmount: answer.firstAmount })
-            return { ...answer, requested: amount }
-          }
-          const { remaining } = answer
-          const elapsedMs = platform.clock.monotonic() - startedAt
-          if (answer.outcome === 'consumed') {
-            const { replayed } = answer
-            report({ type: 'quota.consumed', tenant, limit, amount, remaining, replayed, elapsedMs })
-            return answer
-          }
-          report({ type: 'quota.refused', tenant, limit, amount, remaining, elapsedMs })
-          // Waiting does not help when the whole quantity is less than what was asked for.
-          const retryAt = amount <= quantity ? answer.resetsAt : null
-          return { outcome: 'refused', level, limit, requested: amount, remaining, retryAt }
-        }
-      }
+  const shared: Enforcement = {
+    store,
+    gate,
+    lanes: spendLanes(store, gate, monotonic),
+    backlog: createBacklog(clock, () => shared),
+    leases: leaseRegistry(clock, ttlMs),
+    turns: turns(clock),
+    clock,
+    posture,
+    idempotencyMs,
+    report,
+    checkOpen() {
+      if (closed !== undefined) throw new CoreError('CLOSED', 'the quotas were closed', { what: 'quotas' })
+    },
+    newKey: createIdSource(platform),
+    storeNow: () => clock.now() + aheadMs,
+    storeSaid(now) {
+      aheadMs = now - clock.now()
     }
   }
+  const local = localSpends(clock, idempotencyMs)
+
+  const boundTo = ({ tenant, path = [], limit }: QuotaBinding): BoundQuota => {
+    const names = typeof limit === 'string' ? [limit] : limit
+    const scope = scopeOf(names, path)
+    const key = `${tenant}\n${scope}`
+    // Whoever binds the same again meets the lease that there is.
+    const leasing = shared.leases.find(key)
+    if (leasing !== undefined) return leasing
+    const subject = { tenant, path, limits: names }
+    const identity = { subject, scope, book: new RuleBook(source, tenant, path, names) }
+    const units = new LeasedUnits(shared, identity, { onLost, unitsMax, ttlMs }, (holding) => {
+      if (holding) shared.leases.add(key, bound)
+      else shared.leases.remove(key, bound)
+    })
+    const bound = new BoundQuota(shared, identity, local, units)
+    return bound
+  }
+
+  const end = async (): Promise<void> => {
+    await shared.lanes.drained()
+    await shared.leases.close()
+    await shared.backlog.close()
+    shared.turns.close()
+  }
+
+  const quotas: Quotas = {
+    bind(binding) {
+      const bound = boundTo(parseOptions(bindingSchema, 'quotas.bind', binding))
+      const { units } = bound
+      return {
+        tryConsume: (amount = 1) => units.take(amount),
+        consume: (amount = 1, consumeOptions) => bound.consume(amount, consumeOptions),
+        hold: (amount, holdOptions) => bound.hold(amount, holdOptions),
+        withHold: (amount, holdOptions, work) => bound.withHold(amount, holdOptions, work),
+        remaining: (readOptions) => bound.remaining(readOptions)
+      }
+    },
+    duties: [expiredHoldsDuty(store, report)],
+    close() {
+      closed ??= end()
+      return closed
+    },
+    [Symbol.asyncDispose]: () => quotas.close()
+  }
+  return quotas
 }

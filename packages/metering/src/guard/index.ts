@@ -1,0 +1,1 @@
+export { type QuotaGuard, type QuotaGuardOptions, quotaGuard } from './quota-guard.ts'
