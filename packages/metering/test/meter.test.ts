@@ -14,6 +14,9 @@ import { describe, expect, it } from 'vitest'
 
 const AT = Date.UTC(2026, 0, 15, 10, 30)
 
+/** How long events are under way. */
+const DRIFT_MS = 1_000
+
 const event: Usage = {
   tenant: 'org',
   subscription: 'sub',
@@ -26,7 +29,7 @@ const event: Usage = {
 const whole = { tenant: 'org', subscription: 'sub', from: AT, to: AT + 1 }
 
 function setUp(store: UsageStore = memoryUsageStore()) {
-  const platform = testPlatform()
+  const platform = testPlatform({ now: AT + DRIFT_MS })
   const events: MeteringEvent[] = []
   const meter = createMeter({ store, platform, observe: (event) => events.push(event) })
   return { meter, events, platform }
@@ -51,16 +54,21 @@ describe('recording usage', () => {
   it('counts an event once and says when it came first', async () => {
     const { meter, platform } = setUp()
     const firstReceivedAt = platform.clock.now()
-    expect(await meter.record(event)).toEqual({ outcome: 'recorded' })
+    expect(await meter.record(event)).toEqual({ outcome: 'recorded', at: AT, driftMs: DRIFT_MS })
     await platform.clock.advance(1_000)
     expect(await meter.record({ ...event })).toEqual({ outcome: 'duplicate', firstReceivedAt })
     expect(await meter.record({ ...event, properties: {} })).toEqual({ outcome: 'duplicate', firstReceivedAt })
     expect(await meter.record({ ...event, quantity: 6 })).toEqual({ outcome: 'conflict', firstReceivedAt })
-    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', quantity: 5n, events: 1 }])
+    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', rollup: 'sum', quantity: 5n, events: 1 }])
   })
 
   it('takes properties in any order for the same', async () => {
     const { meter } = setUp()
+    const flat = { ...event, transactionId: 'flat' }
+    await meter.record({ ...flat, properties: { b: 1, a: 'x', 10: 2, 9: true } })
+    expect(await meter.record({ ...flat, properties: { 9: true, a: 'x', 10: 2, b: 1 } })).toMatchObject({
+      outcome: 'duplicate'
+    })
     await meter.record({ ...event, properties: { a: 1, b: { c: 2, d: [3] } } })
     expect(await meter.record({ ...event, properties: { b: { d: [3], c: 2 }, a: 1 } })).toMatchObject({
       outcome: 'duplicate'
@@ -76,7 +84,7 @@ describe('recording usage', () => {
     const recording = meter.record(changing)
     changing.quantity = 500
     await recording
-    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', quantity: 5n, events: 1 }])
+    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', rollup: 'sum', quantity: 5n, events: 1 }])
   })
 
   it('rejects what is not an event, and stores nothing', async () => {
@@ -98,7 +106,7 @@ describe('recording usage', () => {
       cause: down
     })
     expect(events).toMatchObject([{ type: 'usage.store-failed' }])
-    expect(await meter.record(event)).toEqual({ outcome: 'recorded' })
+    expect(await meter.record(event)).toEqual({ outcome: 'recorded', at: AT, driftMs: DRIFT_MS })
   })
 
   it('throws on what is not a failure of the store as it is', async () => {
@@ -127,7 +135,7 @@ describe('recording usage', () => {
     const identity = { tenant: 'org', subscription: 'sub' }
     const repeat = { ...identity, transactionId: 'call-1', firstReceivedAt: platform.clock.now() }
     expect(events).toEqual([
-      { type: 'usage.recorded', ...identity, metric: 'tokens', quantity: 5 },
+      { type: 'usage.recorded', ...identity, metric: 'tokens', quantity: 5, lateness: 'on-time' },
       { type: 'usage.duplicated', ...repeat },
       { type: 'usage.conflicted', ...repeat }
     ])
@@ -137,7 +145,7 @@ describe('recording usage', () => {
         throw new Error('observer')
       }
     })
-    expect(await loud.record(event)).toEqual({ outcome: 'recorded' })
+    expect(await loud.record(event)).toMatchObject({ outcome: 'recorded' })
   })
 })
 
@@ -164,7 +172,7 @@ describe('recording a batch', () => {
       { outcome: 'rejected', issues: [{ path: '' }] },
       { outcome: 'recorded' }
     ])
-    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', quantity: 10n, events: 2 }])
+    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', rollup: 'sum', quantity: 10n, events: 2 }])
   })
 
   it('takes 10,000 events and no more', async () => {
@@ -191,7 +199,7 @@ describe('recording a batch', () => {
     const again = await meter.recordBatch(events)
     expect(again.filter(({ outcome }) => outcome === 'recorded')).toHaveLength(256)
     expect(again.filter(({ outcome }) => outcome === 'duplicate')).toHaveLength(344)
-    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', quantity: 3_000n, events: 600 }])
+    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', rollup: 'sum', quantity: 3_000n, events: 600 }])
   })
 })
 
@@ -239,7 +247,7 @@ describe('a meter as a usage sink', () => {
     const sink: UsageSink = meter
     await sink.accept(event)
     await sink.accept(event)
-    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', quantity: 5n, events: 1 }])
+    expect(await meter.totals(whole)).toEqual([{ metric: 'tokens', rollup: 'sum', quantity: 5n, events: 1 }])
   })
 
   it('throws for usage that is malformed or contradicts what was counted', async () => {

@@ -1,7 +1,7 @@
 import type { Issue } from '@enablement/core'
 import { z } from 'zod'
-import { IDENTIFIER_LENGTH_MAX, IDENTIFIER_PATTERN } from './identifier.ts'
-import { PROPERTIES_DEPTH_MAX, PROPERTIES_LENGTH_MAX, PROPERTIES_MEMBERS_MAX, propertiesText } from './properties.ts'
+import { fitsInBytes, IDENTIFIER_BYTES_MAX, IDENTIFIER_LENGTH_MAX, IDENTIFIER_PATTERN } from './identifier.ts'
+import { copiedProperties, PROPERTIES_DEPTH_MAX, PROPERTIES_LENGTH_MAX, PROPERTIES_MEMBERS_MAX } from './properties.ts'
 import { QUANTITY_MAX, USED_AT_LIMIT, USED_AT_MIN } from './usage-event.ts'
 
 /** Own fields looked at; one that brings more is refused before each of them is named. */
@@ -15,6 +15,7 @@ export const identifierSchema: z.ZodType<string> = z
   .string()
   .max(IDENTIFIER_LENGTH_MAX)
   .regex(IDENTIFIER_PATTERN, 'must not be blank or hold control characters or lone surrogates')
+  .refine(fitsInBytes, `must have at most ${IDENTIFIER_BYTES_MAX} bytes as UTF-8`)
 
 /** An integer in [0, 9e15]. */
 const quantitySchema = z.number().int().min(0).max(QUANTITY_MAX)
@@ -34,10 +35,11 @@ const usageEventSchema = z.strictObject({
   metric: identifierSchema,
   quantity: quantitySchema,
   at: usedAtSchema,
+  source: identifierSchema.optional(),
   properties: z
     .unknown()
     .refine(
-      (value) => propertiesText(value) !== undefined,
+      (value) => copiedProperties(value) !== undefined,
       `must be a plain JSON object of at most ${PROPERTIES_LENGTH_MAX} characters, ${PROPERTIES_MEMBERS_MAX} members and ${PROPERTIES_DEPTH_MAX} levels`
     )
     .optional()

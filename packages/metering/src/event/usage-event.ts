@@ -12,11 +12,21 @@ export const USED_AT_MIN = 946_684_800_000
 /** 10000-01-01T00:00:00Z, exclusive. Any later instant is a time in microseconds by mistake. */
 export const USED_AT_LIMIT = 253_402_300_800_000
 
+/** What an event is known by. Sent twice under one identity, it is counted once. */
+export interface UsageIdentity {
+  readonly tenant: string
+  readonly subscription: string
+  readonly transactionId: string
+}
+
 /**
  * Core's `Usage` within metering's bounds. Tenant, subscription and transaction id are its identity: sent twice, it is
- * counted once. They and the metric are identifiers of 1 to 255 characters; `at` lies in the years 2000 to 9999.
+ * counted once. They, the metric and the source are identifiers of 1 to 255 characters and at most 480 bytes of
+ * UTF-8; `at` lies in the years 2000 to 9999.
  */
 export interface UsageEvent extends Usage {
+  /** Who reported it: a host, a gateway. The drift of clocks is watched for each. No part of the identity or the payload. */
+  readonly source?: string
   /** Facts that go with it, at most 8,192 characters as JSON; none and an empty object are the same. */
   readonly properties?: JsonObject
 }

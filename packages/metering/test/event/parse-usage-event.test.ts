@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { canonicalJson } from '@enablement/core'
 import { parseUsageEvent } from '@enablement/metering'
 import { usageEventIssues } from '@enablement/metering/testing'
 import { fc, test } from '@fast-check/vitest'
@@ -25,8 +26,8 @@ const refusedPaths = (changed: object): readonly string[] => {
 const nested = (levels: number): unknown => (levels === 0 ? 1 : { in: nested(levels - 1) })
 
 describe('parsing a usage event', () => {
-  it('accepts an event and keeps a copy, properties as canonical JSON', () => {
-    const given = { ...event, properties: { b: 1, a: [true, null] } }
+  it('accepts an event and keeps a copy, also of nested properties', () => {
+    const given = { ...event, source: 'host-1', properties: { b: 1, a: [true, null] } }
     const parsed = parseUsageEvent(given)
     given.properties.a.push(null)
     expect(parsed).toEqual({
@@ -38,18 +39,23 @@ describe('parsing a usage event', () => {
         metric: 'tokens',
         quantity: 5,
         at: AT,
-        propertiesJson: '{"a":[true,null],"b":1}'
+        source: 'host-1',
+        properties: { a: [true, null], b: 1 }
       }
     })
   })
 
   it.each([
     ['no properties', { properties: undefined }],
+    ['no source', { source: undefined }],
+    ['properties without a prototype', { properties: Object.assign(Object.create(null), { a: 1 }) }],
+    ['a property named as a prototype', { properties: JSON.parse('{"__proto__":{"a":1}}') }],
     ['the largest quantity', { quantity: 9e15 }],
     ['a quantity of nothing', { quantity: 0 }],
     ['the first instant', { at: Date.UTC(2000, 0, 1) }],
     ['the last instant', { at: Date.UTC(10_000, 0, 1) - 1 }],
     ['an id of 255 characters', { transactionId: 'x'.repeat(255) }],
+    ['an id of 480 bytes', { transactionId: '億'.repeat(160) }],
     ['an id in another script', { tenant: 'организация 7' }],
     ['an id beyond the basic plane', { tenant: '💶' }],
     ['256 members', { properties: Object.fromEntries(Array.from({ length: 256 }, (_, at) => [`k${at}`, 1])) }],
@@ -63,8 +69,12 @@ describe('parsing a usage event', () => {
     ['tenant', { tenant: '' }],
     ['tenant', { tenant: '   ' }],
     ['tenant', { tenant: 7 }],
+    ['source', { source: '' }],
+    ['source', { source: null }],
     ['tenant', { tenant: undefined }],
     ['subscription', { subscription: 'x'.repeat(256) }],
+    ['subscription', { subscription: '億'.repeat(161) }],
+    ['source', { source: `${'é'.repeat(240)}x` }],
     ['transactionId', { transactionId: 'a\u0000b' }],
     ['transactionId', { transactionId: 'a\nb' }],
     ['transactionId', { transactionId: 'a\u007Fb' }],
@@ -84,6 +94,9 @@ describe('parsing a usage event', () => {
     ['properties', { properties: null }],
     ['properties', { properties: [] }],
     ['properties', { properties: new Map() }],
+    ['properties', { properties: { a: 'x\uD800' } }],
+    ['properties', { properties: { 'x\uD800': 1 } }],
+    ['properties', { properties: new (class Properties {})() }],
     ['properties', { properties: { at: new Date(AT) } }],
     ['properties', { properties: { big: 1n } }],
     ['properties', { properties: { nan: Number.NaN } }],
@@ -144,12 +157,53 @@ describe('parsing a usage event', () => {
       expect(parseUsageEvent(hostile)).toMatchObject({ outcome: 'rejected' })
     }
   })
+
+  it('keeps the properties that it checked, whatever a getter gives the next time', () => {
+    let reads = 0
+    const properties = Object.defineProperty({}, 'model', {
+      enumerable: true,
+      get: () => {
+        reads += 1
+        return reads === 1 ? 'small' : new Map()
+      }
+    })
+    const parsed = parseUsageEvent({ ...event, properties })
+    expect(parsed).toMatchObject({ outcome: 'accepted', usage: { properties: { model: 'small' } } })
+    expect(parsed).toMatchObject({ usage: { properties: { model: 'small' } } })
+  })
+
+  it('takes nothing from a prototype that somebody polluted, and pollutes none', () => {
+    const prototype = Object.prototype as Record<string, unknown>
+    try {
+      prototype['polluted'] = 'x'.repeat(10)
+      expect(refusedPaths({})).toEqual(['polluted'])
+    } finally {
+      delete prototype['polluted']
+    }
+    const hostile = JSON.parse('{"__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}}}')
+    const parsed = parseUsageEvent({ ...event, properties: hostile })
+    expect(parsed).toMatchObject({ outcome: 'accepted' })
+    expect(({} as Record<string, unknown>)['admin']).toBeUndefined()
+    expect(parsed.outcome === 'accepted' && Object.hasOwn(parsed.usage.properties, '__proto__')).toBe(true)
+  })
 })
 
 const id = fc.oneof(
   { weight: 5, arbitrary: fc.string({ minLength: 1, maxLength: 20 }) },
   fc.string({ unit: 'binary', maxLength: 300 }),
-  fc.constantFrom('', ' ', '\u00a0', '\u2028', '\ufeff', '\u200b', '\ud800', 'x'.repeat(255), 'x'.repeat(256)),
+  fc.constantFrom(
+    '',
+    ' ',
+    '\u00a0',
+    '\u2028',
+    '\ufeff',
+    '\u200b',
+    '\ud800',
+    'x'.repeat(255),
+    'x'.repeat(256),
+    '億'.repeat(160),
+    '億'.repeat(161)
+  ),
   fc.anything()
 )
 const number = fc.oneof(
@@ -173,6 +227,7 @@ const nearly = fc.record(
     metric: id,
     quantity: number,
     at,
+    source: id,
     properties,
     extra: fc.anything()
   },
@@ -186,6 +241,7 @@ const whole = fc.record(
     metric: fc.constant('tokens'),
     quantity: fc.oneof({ weight: 5, arbitrary: fc.nat() }, number),
     at,
+    source: fc.option(id, { nil: undefined }),
     properties
   },
   { requiredKeys: ['tenant', 'subscription', 'transactionId', 'metric', 'quantity', 'at'] }
@@ -206,7 +262,8 @@ describe('arbitrary input', () => {
         assert.deepEqual(declared, [])
         const { tenant, subscription, transactionId, metric } = parsed.usage
         for (const accepted of [tenant, subscription, transactionId, metric]) assert.notEqual(accepted.trim(), '')
-        assert.equal(typeof JSON.parse(parsed.usage.propertiesJson), 'object')
+        assert.equal(Object.prototype.toString.call(parsed.usage.properties), '[object Object]')
+        assert.notEqual(canonicalJson(parsed.usage.properties, { lengthMax: 8_192 }), '')
       } else {
         assert.notEqual(declared.length, 0)
         assert.deepEqual(parsed.issues, declared)
