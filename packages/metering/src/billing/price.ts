@@ -1,37 +1,27 @@
 import { parseOptions } from '@enablement/core'
 import { z } from 'zod'
 import { QUANTITY_MAX } from '../event/usage-event.ts'
-import { minorUnitDigits } from './currency.ts'
-import { DECIMAL_PATTERN, readDecimal, writeDecimal, writeExact } from './decimal-text.ts'
-import { divideRounded, ROUNDINGS, type Rounding } from './rounding.ts'
+import { minorUnitDigits } from '../money/currency.ts'
+import { writeDecimal, writeExact } from '../money/decimal-text.ts'
+import { compareRatios, type Ratio } from '../money/ratio.ts'
+import { divideRounded, ROUNDINGS, type Rounding } from '../money/rounding.ts'
+import { chargeOf, clampRatio, priceOf, priceSchema, QUANTITY_BIGINT_MAX, type Rate, rateSchema } from './rate.ts'
 
-/** A price for each unit, in proportion: half of `per` costs half of `unitPrice`. */
-export interface UnitRate {
-  /** What `per` units cost in the currency's major unit: plain decimal text, such as `0.0004`. Negative for a rebate. */
-  readonly unitPrice: string
-  /** How many units that is the price of: 1 unless given. */
-  readonly per?: number
-  /** ISO 4217, such as `EUR`. */
-  readonly currency: string
+/** What goes around a rate: what is free, and the least and the most that a period costs. */
+export interface RateTerms {
+  readonly rate: Rate
+  /** Units that cost nothing; the rate prices those beyond them. None unless given. */
+  readonly included?: number | bigint
+  /** The least that the line costs in major units, also without usage: plain decimal text. */
+  readonly minimum?: string
+  /** The most that it costs. */
+  readonly maximum?: string
 }
-
-/** A price for each package, whole: one unit more than a package costs two packages. */
-export interface PackageRate {
-  /** What a package costs in the currency's major unit: plain decimal text. */
-  readonly packagePrice: string
-  readonly packageSize: number
-  /** ISO 4217, such as `EUR`. */
-  readonly currency: string
-}
-
-/** A line of a rate card. */
-export type Rate = UnitRate | PackageRate
 
 /** What to price, and how. */
-export interface PricingRequest {
+export interface PricingRequest extends RateTerms {
   /** Units used: a non-negative integer up to 9e15 as a number, or up to 10^30 as a bigint, as totals are. */
   readonly quantity: number | bigint
-  readonly rate: Rate
   /** No default: it is a matter of contract and jurisdiction. */
   readonly rounding: Rounding
 }
@@ -46,52 +36,69 @@ export interface PricedUsage {
   readonly exact: string
   readonly currency: string
   readonly quantity: bigint
-  /** Packages charged; undefined for a price by the unit. */
+  /** Packages charged; undefined for other rates. */
   readonly packages: bigint | undefined
 }
 
-/** No sum of usage comes near; a bound keeps a hostile bigint from becoming minutes of arithmetic. */
-const QUANTITY_BIGINT_MAX = 10n ** 30n
+export const quantitySchema: z.ZodType<number | bigint> = z.union([
+  z.number().int().min(0).max(QUANTITY_MAX),
+  z.bigint().min(0n).max(QUANTITY_BIGINT_MAX)
+])
 
-const price = z.string().regex(DECIMAL_PATTERN, 'must be plain decimal text such as 0.0004, at most 18 digits a side')
-const units = z.number().int().min(1).max(QUANTITY_MAX)
-const currency = z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters, such as EUR')
+export const termsShape = {
+  rate: rateSchema,
+  included: quantitySchema.exactOptional(),
+  minimum: priceSchema.exactOptional(),
+  maximum: priceSchema.exactOptional()
+} as const
 
-const requestSchema: z.ZodType<PricingRequest> = z.strictObject({
-  quantity: z.union([z.number().int().min(0).max(QUANTITY_MAX), z.bigint().min(0n).max(QUANTITY_BIGINT_MAX)]),
-  rate: z.union([
-    z.strictObject({ unitPrice: price, per: units.default(1), currency }),
-    z.strictObject({ packagePrice: price, packageSize: units, currency })
-  ]),
-  rounding: z.enum(ROUNDINGS)
-})
+/** The issue of a minimum above the maximum. */
+export function limitsAreOrdered({ minimum, maximum }: Pick<RateTerms, 'minimum' | 'maximum'>): boolean {
+  if (minimum === undefined || maximum === undefined) return true
+  return compareRatios(priceOf(minimum, 1n), priceOf(maximum, 1n)) <= 0n
+}
+
+export const LIMITS_ISSUE: { path: PropertyKey[]; message: string } = {
+  path: ['maximum'],
+  message: 'must not be below the minimum'
+}
+
+const requestSchema: z.ZodType<PricingRequest> = z
+  .strictObject({ quantity: quantitySchema, ...termsShape, rounding: z.enum(ROUNDINGS) })
+  .refine(limitsAreOrdered, LIMITS_ISSUE)
 
 /**
  * Prices usage by one line of a rate card. Exact: the price is computed in integers and rounded once, to the currency's
  * minor unit. Throws `INVALID_OPTIONS` and `UNKNOWN_CURRENCY`.
  */
 export function priceUsage(request: PricingRequest): PricedUsage {
-  const { quantity: given, rate, rounding } = parseOptions(requestSchema, 'priceUsage', request)
-  const quantity = BigInt(given)
-  const digits = minorUnitDigits(rate.currency)
-  const { text, times, per } = charge(rate, quantity)
-  const { coefficient, scale } = readDecimal(text)
-  const numerator = times * coefficient
-  const denominator = per * 10n ** BigInt(scale)
-  const minorUnits = divideRounded(numerator * 10n ** BigInt(digits), denominator, rounding)
+  const { quantity, rounding, ...terms } = parseOptions(requestSchema, 'priceUsage', request)
+  return priceByTerms(terms, BigInt(quantity), rounding)
+}
+
+/** As `priceUsage`, for what has been checked. */
+export function priceByTerms(terms: RateTerms, quantity: bigint, rounding: Rounding): PricedUsage {
+  const { currency } = terms.rate
+  const digits = minorUnitDigits(currency)
+  const { exact, packages } = exactPrice(terms, quantity)
+  const minorUnits = divideRounded(exact.numerator * 10n ** BigInt(digits), exact.denominator, rounding)
   return {
     amount: writeDecimal({ coefficient: minorUnits, scale: digits }),
     minorUnits,
-    exact: writeExact(numerator, denominator),
-    currency: rate.currency,
+    exact: writeExact(exact.numerator, exact.denominator),
+    currency,
     quantity,
-    packages: 'packagePrice' in rate ? times : undefined
+    packages
   }
 }
 
-/** The price's text, how many times it is charged, and for how many units it is the price. */
-function charge(rate: Rate, quantity: bigint): { text: string; times: bigint; per: bigint } {
-  if ('unitPrice' in rate) return { text: rate.unitPrice, times: quantity, per: BigInt(rate.per ?? 1) }
-  const packages = divideRounded(quantity, BigInt(rate.packageSize), 'up')
-  return { text: rate.packagePrice, times: packages, per: 1n }
+/** What a quantity costs by the terms, in major units. */
+export function exactPrice(
+  { rate, included, minimum, maximum }: RateTerms,
+  quantity: bigint
+): { readonly exact: Ratio; readonly packages: bigint | undefined } {
+  const beyond = quantity - BigInt(included ?? 0)
+  const { exact, packages } = chargeOf(rate, beyond < 0n ? 0n : beyond)
+  const limit = (text: string | undefined): Ratio | undefined => (text === undefined ? undefined : priceOf(text, 1n))
+  return { exact: clampRatio(exact, limit(minimum), limit(maximum)), packages }
 }
