@@ -1,0 +1,1 @@
+export { createOpenMeterExport, type OpenMeterEvent, type OpenMeterExportOptions } from './openmeter-export.ts'

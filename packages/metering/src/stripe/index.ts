@@ -1,0 +1,6 @@
+export {
+  createStripeExport,
+  type StripeExportOptions,
+  type StripeMeterEvent,
+  stripeIdentifier
+} from './stripe-export.ts'
