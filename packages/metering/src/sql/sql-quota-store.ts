@@ -1,108 +1,119 @@
+import { rows, type Sql, type SqlDatabase, textOf } from '@enablement/core/sql'
+import { decideExtend, decideHold } from '../quota/hold.ts'
+import { EXPIRED_PER_CALL } from '../quota/hold-expiry.ts'
+import { holdKey } from '../quota/hold-record.ts'
+import { decideSettle } from '../quota/hold-settlement.ts'
+import { counterKeys } from '../quota/keyed-charges.ts'
+import type { ExpiredHold, QuotaStore } from '../quota/quota-store.ts'
+import { readCounters } from '../quota/reading.ts'
 import {
-  execute,
-  firstRow,
-  integerOf,
-  optionalIntegerOf,
-  type Sql,
-  type SqlDatabase,
-  type SqlRow
-} from '@enablement/core/sql'
-import type { QuotaAnswer, QuotaSpend, QuotaStore } from '../quota/quota-store.ts'
-import { decideSpend, type QuotaCounter, type RememberedSpend } from '../quota/spend.ts'
+  checkConsume,
+  checkEndExpired,
+  checkExtend,
+  checkHold,
+  checkRead,
+  checkSettle
+} from '../quota/request-checks.ts'
+import { decideSpends, spendKeys } from '../quota/spend.ts'
+import { type QuotaWork, quotaUnits } from './quota-work.ts'
 
-/** Expired spends that each new one takes away: two go for each one that comes, so the table shrinks by itself. */
-const EXPIRED_PER_SPEND = 2
-
-/** Quotas in a database that has taken `meteringSchema`. Each spend is one unit; windows follow the database's clock. */
+/**
+ * Quotas in a database that has taken `meteringSchema`. Each call is one unit, and those of a tenant wait for each other;
+ * windows follow the database's clock, read once the tenant is locked.
+ */
 export function sqlQuotaStore(db: SqlDatabase): QuotaStore {
+  const units = quotaUnits(db.dialect)
+
+  /** One call: `load` reads what `decide` needs. */
+  function* step<Answer>(
+    tenant: string,
+    keys: readonly string[],
+    load: (work: QuotaWork) => Sql<void>,
+    decide: (set: QuotaWork['set']) => Answer
+  ): Sql<Answer> {
+    const work = yield* units.begin(tenant, keys)
+    yield* work.endExpired(EXPIRED_PER_CALL)
+    yield* load(work)
+    const answer = decide(work.set)
+    yield* work.write()
+    return answer
+  }
+
+  const run = <Answer>(
+    tenant: string,
+    counters: readonly string[],
+    load: (work: QuotaWork) => Sql<void>,
+    decide: (set: QuotaWork['set']) => Answer,
+    options: { readonly signal?: AbortSignal } | undefined
+  ): Promise<Answer> => db.run(() => step(tenant, counters, load, decide), options)
+
   return {
     supports: { durable: db.supports.durable, shared: true },
-    consume: (spend, options) => db.run(() => consume(db, spend), options)
+    async consume(tenant, groups, options) {
+      checkConsume(tenant, groups)
+      const counters = [...new Set(groups.flatMap(({ charges }) => counterKeys(charges)))]
+      const spends = [...new Set(groups.flatMap(spendKeys))]
+      return run(
+        tenant,
+        counters,
+        (work) => work.spends(spends),
+        (set) => decideSpends(set, groups),
+        options
+      )
+    },
+    async hold(tenant, request, options) {
+      checkHold(tenant, request)
+      return run(tenant, counterKeys(request.charges), holdOf(request), (set) => decideHold(set, request), options)
+    },
+    async settle(tenant, request, options) {
+      checkSettle(tenant, request)
+      return run(tenant, counterKeys(request.charges), holdOf(request), (set) => decideSettle(set, request), options)
+    },
+    async extend(tenant, request, options) {
+      checkExtend(tenant, request)
+      return run(tenant, counterKeys(request.charges), holdOf(request), (set) => decideExtend(set, request), options)
+    },
+    async read(tenant, charges, options) {
+      checkRead(tenant, charges)
+      return run(tenant, counterKeys(charges), nothing, (set) => readCounters(set, charges), options)
+    },
+    async endExpired(limit, options) {
+      checkEndExpired(limit)
+      const ended: ExpiredHold[] = []
+      while (ended.length < limit) {
+        const tenants = await db.run(() => overdueTenants(db, limit - ended.length), options)
+        if (tenants.length === 0) break
+        // A unit each: no unit has two tenants locked.
+        for (const tenant of tenants) {
+          const most = limit - ended.length
+          if (most > 0) ended.push(...(await db.run(() => endExpiredOf(tenant, most), options)))
+        }
+      }
+      return ended
+    }
+  }
+
+  function* endExpiredOf(tenant: string, limit: number): Sql<readonly ExpiredHold[]> {
+    const work = yield* units.begin(tenant, [])
+    const over = yield* work.endExpired(limit)
+    yield* work.write()
+    return over.map(({ scope, key }) => ({ tenant, scope, key }))
   }
 }
 
-function* consume(db: SqlDatabase, spend: QuotaSpend): Sql<QuotaAnswer> {
-  const { tenant, limit, subject = '', idempotencyKey } = spend
-  const counter = yield* lockedCounter(db, tenant, limit, subject)
-  // Read after the lock was had, which may have taken long: this is the instant of the decision.
-  const found = (yield* firstRow(
-    `select ${db.dialect.now} as now, s.amount, s.remaining, s.resets_at, s.expires_at
-     from (select 1 as one) as clock left join metering_quota_spends s
-       on s.tenant = ? and s.limit_name = ? and s.subject = ? and s.idempotency_key = ?`,
-    tenant,
-    limit,
-    subject,
-    idempotencyKey
-  )) as SqlRow
-  const now = integerOf(found, 'now')
-  const { answer, write } = decideSpend(spend, now, counter, rememberedOf(found))
-  if (write === undefined) return answer
-  const { startsAt, endsAt, used } = write.counter
-  yield* execute(
-    'update metering_quotas set starts_at = ?, ends_at = ?, used = ? where tenant = ? and limit_name = ? and subject = ?',
-    startsAt,
-    endsAt,
-    used,
-    tenant,
-    limit,
-    subject
-  )
-  const { amount, remaining, resetsAt, expiresAt } = write.remembered
-  yield* execute(
-    `insert into metering_quota_spends(
-       tenant, limit_name, subject, idempotency_key, amount, remaining, resets_at, expires_at)
-     values (?, ?, ?, ?, ?, ?, ?, ?)
-     on conflict (tenant, limit_name, subject, idempotency_key) do update
-     set amount = excluded.amount, remaining = excluded.remaining,
-       resets_at = excluded.resets_at, expires_at = excluded.expires_at`,
-    tenant,
-    limit,
-    subject,
-    idempotencyKey,
-    amount,
-    remaining,
-    resetsAt,
-    expiresAt
-  )
-  yield* forgetExpired(db, now)
-  return answer
+/** Reads the hold that a call is about. */
+function holdOf(request: { readonly scope: string; readonly key: string }): (work: QuotaWork) => Sql<void> {
+  return (work) => work.hold(holdKey(request))
 }
 
-/** The counter, locked until the unit ends. A first call makes it, empty: its window ended before any began. */
-function* lockedCounter(db: SqlDatabase, tenant: string, limit: string, subject: string): Sql<QuotaCounter> {
-  const text = `select starts_at, ends_at, used from metering_quotas
-    where tenant = ? and limit_name = ? and subject = ?${db.dialect.forUpdate}`
-  let row = yield* firstRow(text, tenant, limit, subject)
-  if (row === undefined) {
-    yield* execute(
-      `insert into metering_quotas(tenant, limit_name, subject, starts_at, ends_at, used) values (?, ?, ?, 0, 0, 0)
-       on conflict do nothing`,
-      tenant,
-      limit,
-      subject
-    )
-    row = (yield* firstRow(text, tenant, limit, subject)) as SqlRow
-  }
-  return { startsAt: integerOf(row, 'starts_at'), endsAt: integerOf(row, 'ends_at'), used: integerOf(row, 'used') }
-}
+function* nothing(): Sql<void> {}
 
-function rememberedOf(row: SqlRow): RememberedSpend | undefined {
-  const amount = optionalIntegerOf(row, 'amount')
-  if (amount === undefined) return undefined
-  return {
-    amount,
-    remaining: integerOf(row, 'remaining'),
-    resetsAt: optionalIntegerOf(row, 'resets_at') ?? null,
-    expiresAt: integerOf(row, 'expires_at')
-  }
-}
-
-/** Rows that another unit is deleting are left to it: two units never wait for each other here. */
-function* forgetExpired(db: SqlDatabase, now: number): Sql<void> {
-  yield* execute(
-    `delete from metering_quota_spends where (tenant, limit_name, subject, idempotency_key) in (
-       select tenant, limit_name, subject, idempotency_key from metering_quota_spends
-       where expires_at <= ? order by expires_at limit ${EXPIRED_PER_SPEND}${db.dialect.skipLocked})`,
-    now
+/** The tenants of the holds whose time has been over for longest. */
+function* overdueTenants(db: SqlDatabase, holds: number): Sql<readonly string[]> {
+  const over = yield* rows(
+    `select tenant from metering_quota_holds where forget_at is null and expires_at <= ${db.dialect.now}
+     order by expires_at limit ?`,
+    holds
   )
+  return [...new Set(over.map((row) => textOf(row, 'tenant')))]
 }

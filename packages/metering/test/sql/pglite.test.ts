@@ -1,37 +1,39 @@
 import { pgliteDatabase } from '@enablement/core/postgres'
 import { migrate, type SqlDatabase } from '@enablement/core/sql'
 import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core/testing'
-import { meteringSchema, sqlQuotaStore, sqlUsageStore } from '@enablement/metering/sql'
-import { quotaStoreConformance, usageStoreConformance } from '@enablement/metering/testing'
+import { meteringSchema, sqlQuotaStore } from '@enablement/metering/sql'
+import { quotaStoreConformance } from '@enablement/metering/testing'
 import { emptyPglite } from '@enablement/services/pglite'
-import { beforeAll, describe, it } from 'vitest'
+import { test } from '@fast-check/vitest'
+import { afterAll, beforeAll, describe, inject, it } from 'vitest'
+import { histories, playInOrder } from '../quota/reference-quota.ts'
 
-let database: SqlDatabase
-let tenants = 0
-const freshTenant = (): string => {
-  tenants += 1
-  return `org-${tenants}`
-}
-
-beforeAll(async () => {
-  database = pgliteDatabase(await emptyPglite())
-  await migrate(database, [meteringSchema])
-}, 60_000)
+const scale = inject('scale')
 
 describe('the SQL quota store on PGlite', () => {
+  let database: SqlDatabase
+  let tenants = 0
+
+  beforeAll(async () => {
+    database = pgliteDatabase(await emptyPglite())
+    await migrate(database, [meteringSchema])
+  }, 60_000)
+  afterAll(() => database.close())
+
   const create = async () => {
     const clock = virtualClock()
+    tenants += 1
     const store = sqlQuotaStore(withStoreClock(database, clock))
-    return { store, clock, tenant: freshTenant(), [Symbol.asyncDispose]: async () => {} }
+    return { store, clock, tenant: `org-${tenants}`, [Symbol.asyncDispose]: async () => {} }
   }
   for (const { name, run } of conformanceTests(quotaStoreConformance, { create, supports: {} })) it(name, run)
-})
 
-describe('the SQL usage store on PGlite', () => {
-  const create = async () => ({
-    store: sqlUsageStore(database),
-    tenant: freshTenant(),
-    [Symbol.asyncDispose]: async () => {}
-  })
-  for (const { name, run } of conformanceTests(usageStoreConformance, { create, supports: {} })) it(name, run)
+  test.prop([histories], { numRuns: Math.ceil(5 * scale) })(
+    'answers as the reference does',
+    async (history) => {
+      const { store, clock, tenant } = await create()
+      await playInOrder(store, clock, tenant, history)
+    },
+    600_000
+  )
 })

@@ -1,33 +1,61 @@
-/** Spends from one SQLite file, as one of several processes. Arguments: file, name. Prints what it was sold. */
+/**
+ * Uses a quota as one of several processes, until it is refused or killed. Arguments: `sqlite` and a file, or `postgres`,
+ * a URL and a schema; then its name. Prints a line for each answer: a key and what was charged under it.
+ */
+import { postgresDatabase } from '@enablement/core/postgres'
+import type { SqlDatabase } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
-import { createQuotas } from '@enablement/metering'
 import { sqlQuotaStore } from '@enablement/metering/sql'
+import { Pool } from 'pg'
+import { charges, quota, TENANT } from './spending-quota.ts'
 
-const [path = '', name = ''] = process.argv.slice(2)
-const db = sqliteDatabase({ path, durability: 'process' })
-const quotas = createQuotas({
-  store: sqlQuotaStore(db),
-  limits: [{ name: 'units', quantity: 1_000, period: 'lifetime' }],
-  onStoreFailure: 'refuse'
-})
-const units = quotas.bind({ tenant: 'org', limit: 'units' })
+const [kind, where = '', ...rest] = process.argv.slice(2)
+const name = rest.at(-1) ?? ''
 
-let sold = 0
-let replays = 0
-/** Sixteen at a time, of one to five units, each sent twice; every tenth key is also used by the other processes. */
+function database(): SqlDatabase {
+  if (kind === 'sqlite') return sqliteDatabase({ path: where, durability: 'process' })
+  return postgresDatabase(new Pool({ connectionString: where, max: 4, options: `-c search_path=${rest[0]}` }))
+}
+
+const db = database()
+const store = sqlQuotaStore(db)
+let refusals = 0
+
+/** Spends and holds in turn; every fifth key is one that the other processes use, too. */
 async function consumer(index: number): Promise<void> {
-  for (let call = 0; call < 10; call++) {
-    const shared = call === 5
-    const amount = shared ? 2 : 1 + ((index + call) % 5)
-    const idempotencyKey = shared ? `shared-${index}` : `${name}-${index}-${call}`
-    for (const _ of [1, 2]) {
-      const outcome = await units.consume(amount, { idempotencyKey })
-      if (outcome.outcome === 'unavailable') throw outcome.error
-      if (outcome.outcome === 'consumed' && outcome.replayed) replays += 1
-      else if (outcome.outcome === 'consumed') sold += amount
-    }
+  for (let call = 0; refusals < 16; call++) {
+    const isShared = call % 5 === 4
+    const key = isShared ? `shared-${index}-${call}` : `${name}-${index}-${call}`
+    const amount = isShared ? 2 : 1 + ((index + call) % 5)
+    if (call % 3 === 2) await hold(key, amount)
+    else await spend(key, amount)
+    if (call % 7 === 0) await store.endExpired(10)
   }
 }
-await Promise.all(Array.from({ length: 16 }, (_, index) => consumer(index)))
+
+async function spend(key: string, amount: number): Promise<void> {
+  const [[answer] = []] = await store.consume(TENANT, [{ ...quota, charges, amounts: [amount], keys: [key] }])
+  if (answer?.outcome === 'consumed') process.stdout.write(`spend:${key} ${amount}\n`)
+  else refusals += 1
+}
+
+async function hold(key: string, amount: number): Promise<void> {
+  const made = await store.hold(TENANT, {
+    ...quota,
+    charges,
+    key,
+    amount,
+    amountMin: amount,
+    ttlMs: 60_000,
+    onExpiry: 'returned'
+  })
+  if (made.outcome === 'refused') refusals += 1
+  if (made.outcome !== 'held') return
+  const end = await store.settle(TENANT, { ...quota, charges, key, actual: amount - 1 })
+  if (end.outcome === 'settled') process.stdout.write(`hold:${key} ${end.charged}\n`)
+}
+
+await Promise.all(Array.from({ length: 8 }, (_, index) => consumer(index)))
 await db.close()
-console.log(JSON.stringify({ sold, replays }))
+// The event loop would wait for its idle connections.
+process.exit()

@@ -53,7 +53,7 @@ describe('usage with an audit log', () => {
       quantity: 9e15,
       at: event.at
     })
-    expect(outcome).toEqual({ outcome: 'recorded' })
+    expect(outcome).toMatchObject({ outcome: 'recorded', at: event.at })
     await db.close()
   })
 })
