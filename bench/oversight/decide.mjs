@@ -5,9 +5,9 @@
 import { Annotation, Command, END, interrupt, START, StateGraph } from '@langchain/langgraph'
 import { PostgresSaver } from '@langchain/langgraph-checkpoint-postgres'
 import pg from 'pg'
-import { openPostgres, openSqlite } from './databases.mjs'
+import { openPostgres, openSqlite } from '../databases.mjs'
+import { countRate, medians, row, some } from '../measuring.mjs'
 import { makeOversight } from './make-oversight.mjs'
-import { countRate, medians, row, some } from './measuring.mjs'
 
 const ON_SQLITE = { callers: 64, count: some(10_000) }
 const ON_POSTGRES = { callers: 16, count: some(3_000) }

@@ -10,9 +10,9 @@ import { setTimeout } from 'node:timers/promises'
 import { startWorker } from '@enablement/core/schedule'
 import { startRedis } from '../../tooling/services/src/index.ts'
 import { openBullmq } from '../bullmq.mjs'
-import { openPostgres, openSqlite } from './databases.mjs'
+import { openPostgres, openSqlite } from '../databases.mjs'
+import { countRate, medians, row, some } from '../measuring.mjs'
 import { makeOversight } from './make-oversight.mjs'
-import { countRate, medians, row, some } from './measuring.mjs'
 
 const REQUESTS = some(4_000)
 const JOBS = some(10_000)

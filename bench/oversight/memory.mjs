@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { some } from './measuring.mjs'
+import { some } from '../measuring.mjs'
 
 const PENDING = some(100_000)
 const child = fileURLToPath(new URL('./processes/pending.mjs', import.meta.url))

@@ -3,9 +3,9 @@
 // own, by as many callers, whose adds ioredis sends in one pipeline and Redis writes with one sync.
 import { startRedis } from '../../tooling/services/src/index.ts'
 import { openBullmq } from '../bullmq.mjs'
-import { openPostgres, openSqlite } from './databases.mjs'
+import { openPostgres, openSqlite } from '../databases.mjs'
+import { countRate, medians, row, some } from '../measuring.mjs'
 import { makeOversight } from './make-oversight.mjs'
-import { countRate, medians, row, some } from './measuring.mjs'
 
 const ON_SQLITE = { callers: 64, count: some(10_000) }
 const ON_POSTGRES = { callers: 16, count: some(4_000) }

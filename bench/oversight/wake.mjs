@@ -2,9 +2,9 @@
 // otherwise idle SQLite file: at most one poll of the worker if nothing wakes it. The 99th percentile.
 import { setTimeout } from 'node:timers/promises'
 import { startWorker } from '@enablement/core/schedule'
-import { openSqlite } from './databases.mjs'
+import { openSqlite } from '../databases.mjs'
+import { some } from '../measuring.mjs'
 import { makeOversight } from './make-oversight.mjs'
-import { some } from './measuring.mjs'
 
 const REQUESTS = some(1_000)
 const WAIT_MS = 1_000

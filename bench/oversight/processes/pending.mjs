@@ -3,9 +3,9 @@ import process from 'node:process'
 import { setTimeout } from 'node:timers/promises'
 import { startWorker } from '@enablement/core/schedule'
 import { Cron } from 'croner'
-import { openSqlite } from '../databases.mjs'
+import { openSqlite } from '../../databases.mjs'
+import { countRate } from '../../measuring.mjs'
 import { makeOversight } from '../make-oversight.mjs'
-import { countRate } from '../measuring.mjs'
 
 const [, , kind, text] = process.argv
 const count = Number(text)

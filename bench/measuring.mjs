@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks'
 import process from 'node:process'
 
-/** Of the usual counts and times, for a quick look: `BENCH_SHARE=0.02 npm run bench -- oversight`. */
+/** Of the usual counts and times, for a quick look: `BENCH_SHARE=0.02 npm run bench -- metering`. */
 const share = Number(process.env['BENCH_SHARE'] ?? 1)
 export const some = (count) => Math.max(1, Math.round(count * share))
 export const rounds = share < 1 ? 3 : 7

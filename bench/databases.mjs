@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { postgresDatabase } from '@enablement/core/postgres'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import pg from 'pg'
-import { startPostgres } from '../../tooling/services/src/index.ts'
+import { startPostgres } from '../tooling/services/src/index.ts'
 
 /** A file of its own. */
 export function openSqlite() {
-  const folder = mkdtempSync(join(tmpdir(), 'enablement-bench-oversight-'))
+  const folder = mkdtempSync(join(tmpdir(), 'enablement-bench-'))
   const db = sqliteDatabase({ path: join(folder, 'ours.db') })
   return {
     db,
