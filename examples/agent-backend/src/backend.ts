@@ -9,7 +9,7 @@ import { sqliteDatabase } from '@enablement/core/sqlite'
 import { createMessenger, type Messenger, type Trust } from '@enablement/messaging'
 import { inProcessDirectory, inProcessTransport } from '@enablement/messaging/memory'
 import { messagingSchema, sqlMessageStore } from '@enablement/messaging/sql'
-import { createMeter, createQuotas, type Meter, type MeteringEvent, type Quota } from '@enablement/metering'
+import { createMeter, createQuotas, type Limit, type Meter, type MeteringEvent, type Quota } from '@enablement/metering'
 import { meteringSchema, sqlQuotaStore, sqlUsageStore } from '@enablement/metering/sql'
 import { type Channel, createOversight, defineAction, type Oversight, type OversightEvent } from '@enablement/oversight'
 import { oversightSchema, sqlOversightStore } from '@enablement/oversight/sql'
@@ -81,12 +81,20 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
     pollMs: 100
   })
   const meter = createMeter({ store: sqlUsageStore(db), observe })
-  const tokens = createQuotas({
+  // The organisation shares 100,000 tokens a month, and no agent gets more than 2,000 of them.
+  const llmTokens: Limit = {
+    name: 'llm-tokens',
+    quantity: 100_000,
+    period: 'calendar-month-utc',
+    eachChild: { quantity: 2_000 }
+  }
+  const quotas = createQuotas({
     store: sqlQuotaStore(db),
-    limits: [{ name: 'llm-tokens', quantity: 2_000, period: 'calendar-month-utc' }],
+    limits: [llmTokens],
     onStoreFailure: 'refuse',
     observe
-  }).bind({ tenant, limit: 'llm-tokens', subject: agent })
+  })
+  const tokens = quotas.bind({ tenant, path: [agent], limit: 'llm-tokens' })
 
   // Where runtime meets oversight and metering: two seams, wired here and nowhere else.
   const runtime = createRuntime({
@@ -128,7 +136,14 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
   await Promise.all([analyst.publishPrekeys(), reporter.publishPrekeys()])
 
   const worker = startWorker({
-    duties: [sealer.duty, ...oversight.duties, ...runtime.duties, ...analyst.duties, ...reporter.duties],
+    duties: [
+      sealer.duty,
+      ...oversight.duties,
+      ...quotas.duties,
+      ...runtime.duties,
+      ...analyst.duties,
+      ...reporter.duties
+    ],
     pollMs: 100
   })
 
@@ -142,7 +157,7 @@ export async function openBackend(options: BackendOptions): Promise<Backend> {
     reporter,
     async [Symbol.asyncDispose]() {
       await worker.close()
-      await runtime.close()
+      await Promise.all([runtime.close(), quotas.close()])
       await Promise.all([analyst.close(), reporter.close()])
       await Promise.all([db.close(), reporterDb.close(), checkpoints.close()])
     }

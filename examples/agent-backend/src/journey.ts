@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Usage } from '@enablement/core'
-import { sleep, systemClock } from '@enablement/core'
+import { minutes, sleep, systemClock } from '@enablement/core'
 import { type EvaluationOutcome, type HostFunctions, mebibytes, type Sandbox } from '@enablement/runtime'
 import { agent, type Backend, subscription, tenant } from './backend.ts'
 import type { Answer, openRunRecord, RunRecord } from './run-record.ts'
@@ -152,7 +152,9 @@ async function reportAgain({ meter }: Backend, run: RunRecord): Promise<void> {
 
 /** The agent would like a language model to put its answer into words; its quota allows a short text and not a long one. */
 async function explain({ tokens }: Backend, { runId }: RunRecord): Promise<void> {
-  await tokens.consume(1_204, { idempotencyKey: `${runId}:explain-short` })
+  // Nobody knows beforehand how much a model will say: the most that it may is held, and what it said is charged.
+  const call = { ttlMs: minutes(2), idempotencyKey: `${runId}:explain-short` }
+  await tokens.withHold(1_500, call, (hold) => hold.commit(1_204))
   await tokens.consume(4_800, { idempotencyKey: `${runId}:explain-long` })
 }
 

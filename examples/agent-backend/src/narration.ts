@@ -65,10 +65,16 @@ export function narrate(timeline: Timeline): {
         observed.duplicates += 1
         return timeline.say('metering', `reported twice, counted once: ${event.transactionId}`, 'warning')
       case 'quota.consumed':
-        return timeline.say('metering', `${event.amount} of ${event.limit} spent, ${event.remaining} left`)
+        return timeline.say('metering', `${event.amount} ${event.limits.join()} spent, ${event.remaining} left`)
+      case 'quota.hold-settled':
+        return timeline.say('metering', `held for a call, ${event.actual} used, the rest given back`)
       case 'quota.refused':
         observed.refusals += 1
-        return timeline.say('metering', `${event.amount} of ${event.limit} refused, ${event.remaining} left`, 'warning')
+        return timeline.say(
+          'metering',
+          `${event.amount} ${event.limits.join()} refused, ${event.remaining} left`,
+          'warning'
+        )
       default:
         return undefined
     }
