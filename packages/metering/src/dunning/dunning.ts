@@ -9,12 +9,13 @@ import {
 } from '@enablement/core'
 import type { AuditDraft, AuditLog } from '@enablement/core/audit'
 import { createSchedule, type Duty, type RunningTask } from '@enablement/core/schedule'
-import { firstRow, integerOf, rows, type Sql, type SqlDatabase } from '@enablement/core/sql'
+import { rows, type Sql, type SqlDatabase } from '@enablement/core/sql'
 import { z } from 'zod'
 import { identifierSchema, usedAtSchema } from '../event/usage-event-schema.ts'
 import { storeFailure } from '../metering-error.ts'
 import type { MeteringObserver } from '../metering-event.ts'
 import { minorUnitDigits } from '../money/currency.ts'
+import { storeNow } from '../store-clock.ts'
 import {
   caseOf,
   insertCase,
@@ -189,7 +190,7 @@ export function createDunning(options: DunningOptions): Dunning {
   const policy = checkPolicy(parsed.policy ?? DUNNING_POLICY)
   const report = reporter(observe)
   const nextId = createIdSource(platform)
-  const { forUpdate, now: storeNow } = db.dialect
+  const { forUpdate } = db.dialect
 
   const schedule = createSchedule({
     db,
@@ -211,10 +212,7 @@ export function createDunning(options: DunningOptions): Dunning {
     failed: (tenant, error) => report({ type: 'dunning.standing-unknown', tenant, error })
   })
 
-  /** Read after the locks: on Postgres a clock from before them is that of another's unit. */
-  function* clockOf(): Sql<number> {
-    return integerOf((yield* firstRow(`select ${storeNow} as now`)) ?? {}, 'now')
-  }
+  const clockOf = (): Sql<number> => storeNow(db.dialect)
 
   function* put(of: DunningCase, timers: readonly { step: DunningStep; dueAt: number }[]): Sql<void> {
     yield* schedule.putAll(

@@ -9,9 +9,10 @@ import {
   seconds
 } from '@enablement/core'
 import { createDueClaims, type Duty, type DutyRun, type HeldRow } from '@enablement/core/schedule'
-import { firstRow, integerOf, type Sql, type SqlDatabase } from '@enablement/core/sql'
+import type { Sql, SqlDatabase } from '@enablement/core/sql'
 import { z } from 'zod'
 import { MeteringError, storeFailure } from '../metering-error.ts'
+import { storeNow } from '../store-clock.ts'
 import type { RecordedUsage, UsageFeed } from '../usage/usage-feed.ts'
 import type { ExportEvent } from './export-event.ts'
 import {
@@ -135,9 +136,7 @@ export function createUsageExport(parts: UsageExportParts): UsageExport {
     isKnown = true
   }
 
-  function* nowOf(): Sql<number> {
-    return integerOf((yield* firstRow(`select ${db.dialect.now} as now`)) ?? {}, 'now')
-  }
+  const nowOf = (): Sql<number> => storeNow(db.dialect)
 
   async function run({ signal }: { readonly signal: AbortSignal }): Promise<DutyRun> {
     await ensure()

@@ -9,13 +9,14 @@ import {
   systemPlatform
 } from '@enablement/core'
 import { createSchedule, type Duty, every, type Recurrence, type RunningTask } from '@enablement/core/schedule'
-import { firstRow, integerOf, type Sql, type SqlDatabase } from '@enablement/core/sql'
+import type { Sql, SqlDatabase } from '@enablement/core/sql'
 import { z } from 'zod'
 import type { InvoiceStore } from '../billing/invoice-store.ts'
 import { type BilledPeriod, CLOSES_AFTER_MS } from '../billing/invoicing.ts'
 import type { RateCard } from '../billing/rate-card.ts'
 import { periodFinder } from '../calendar/period-finder.ts'
 import { MeteringError, storeFailure } from '../metering-error.ts'
+import { storeNow } from '../store-clock.ts'
 import type { UsageStore } from '../usage/usage-store.ts'
 import { correct } from './correction.ts'
 import type { Finding, ReconciliationRun } from './finding.ts'
@@ -213,7 +214,7 @@ export function createReconciliation(options: ReconciliationOptions): Reconcilia
   })
 
   function* begin(run: string): Sql<boolean> {
-    const now = integerOf((yield* firstRow(`select ${db.dialect.now} as now`)) ?? {}, 'now')
+    const now = yield* storeNow(db.dialect)
     yield* forgetRuns(now - KEEP_MS, FORGOTTEN_AT_ONCE)
     if (!(yield* insertRun(run, now))) return false
     yield* schedule.put({ task: PAGE, id: `${run}:0`, dueAt: now, payload: { run, page: 0 } })
@@ -343,7 +344,7 @@ export function createReconciliation(options: ReconciliationOptions): Reconcilia
 
   /** Ends a page and puts the next one; gives the run if this was the last. */
   function* end(run: string, number: number, checked: number, after: string | undefined): Sql<RunState | undefined> {
-    const now = integerOf((yield* firstRow(`select ${db.dialect.now} as now`)) ?? {}, 'now')
+    const now = yield* storeNow(db.dialect)
     const isLast = after === undefined
     // Another worker had the page too, and was faster.
     if (!(yield* endPage(run, number, { checked, after, endedAt: isLast ? now : undefined }))) return undefined

@@ -9,6 +9,7 @@ import {
   type SqlRow,
   textOf
 } from '@enablement/core/sql'
+import { storeNow } from '../store-clock.ts'
 
 /** Rows that were claimed, the store's time, and how long until the next row that nobody has claimed is due. */
 export interface ClaimedRows {
@@ -29,7 +30,7 @@ export function* claimRows(
 ): Sql<ClaimedRows> {
   const { dialect } = db
   const keys = jsonRows(dialect, { account_key: 'text' })
-  const now = integerOf((yield* firstRow(`select ${dialect.now} as now`)) as SqlRow, 'now')
+  const now = yield* storeNow(dialect)
   const claimed = yield* rows(
     `select account_key, ${columns} from ${table} where next_due_at <= ? order by next_due_at limit ?${dialect.skipLocked}`,
     now,

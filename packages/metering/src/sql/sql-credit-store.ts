@@ -3,7 +3,6 @@ import type { AuditLog } from '@enablement/core/audit'
 import {
   execute,
   firstRow,
-  integerOf,
   jsonRows,
   rows,
   type Sql,
@@ -14,6 +13,7 @@ import {
 import { z } from 'zod'
 import type { CreditStore, WalletName, WalletRecord, WalletRows } from '../credit/credit-store.ts'
 import { walletKey } from '../credit/wallet-key.ts'
+import { storeNow } from '../store-clock.ts'
 import { callOf, chargeOf, creditWriter, entryOf, fundingOf, lotOf, read, walletOf } from './credit-rows.ts'
 
 /** What goes with the wallets. */
@@ -140,7 +140,7 @@ export function sqlCreditStore(db: SqlDatabase, options: SqlCreditStoreOptions =
         function* () {
           const row = yield* lockedWallet(db, name, create)
           // Read after the lock was had, which may have taken long: this is the instant of the decision.
-          const now = integerOf((yield* firstRow(`select ${db.dialect.now} as now`)) as SqlRow, 'now')
+          const now = yield* storeNow(db.dialect)
           return yield* work(rowsOf(name, row === undefined ? undefined : walletOf(row), now))
         },
         signal === undefined ? {} : { signal }
