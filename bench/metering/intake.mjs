@@ -1,4 +1,5 @@
-// One usage event checked, against zod's safeParse of the same shape; and `record` from 64 callers on SQLite, from the
+// One usage event checked, against zod's safeParse of the same shape: events of one source, as a batch of them has, and
+// events of which no two share a text, so that nothing remembered helps; and `record` from 64 callers on SQLite, from the
 // event to the synced ledger with its totals, against one transaction for each event.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -23,8 +24,19 @@ const eventOf = (at) => ({
   properties: { model: 'small', region: 'eu-1', cached: false }
 })
 
+/** Shares no text with another, but for the names of its fields. */
+const strangerOf = (at) => ({
+  ...eventOf(at),
+  tenant: `org_${at}`,
+  subscription: `sub_${at}`,
+  metric: `tokens-${at}`,
+  properties: { model: `small-${at}`, region: `eu-${at}`, cached: false }
+})
+
+// Ours checks in addition the bytes of the names, and that the properties are well-formed, plain and within their bounds.
 async function validate() {
   const events = Array.from({ length: 4_096 }, (_, at) => eventOf(at))
+  const strangers = Array.from({ length: 4_096 }, (_, at) => JSON.stringify(strangerOf(at)))
   const name = z
     .string()
     .min(1)
@@ -44,12 +56,32 @@ async function validate() {
     for (let at = 0; at < count; at++) if (!check(events[at & 4_095])) throw new Error('a good event was refused')
     return (count * 1_000) / (performance.now() - startedAt)
   }
+  /** Each event is parsed from JSON before it is checked, which is not timed, and checked once. */
+  const rateOfStrangers = (count, check) => {
+    let spentMs = 0
+    let done = 0
+    for (; done < count; done += strangers.length) {
+      const parsed = strangers.map((text) => JSON.parse(text))
+      const startedAt = performance.now()
+      for (const event of parsed) if (!check(event)) throw new Error('a good event was refused')
+      spentMs += performance.now() - startedAt
+    }
+    return (done * 1_000) / spentMs
+  }
+  const ours = (event) => parseUsageEvent(event).outcome === 'accepted'
+  const theirs = (event) => schema.safeParse(event).success
   const found = await medians({
-    ours: () => rate(some(4_000_000), (event) => parseUsageEvent(event).outcome === 'accepted'),
-    theirs: () => rate(some(400_000), (event) => schema.safeParse(event).success)
+    ours: () => rate(some(4_000_000), ours),
+    theirs: () => rate(some(400_000), theirs),
+    strangers: () => rateOfStrangers(some(1_000_000), ours),
+    theirStrangers: () => rateOfStrangers(some(200_000), theirs)
   })
   const peer = 'zod 4.6.7 safeParse'
-  return row({ id: 'validate', ours: found.ours, peer, theirs: found.theirs, unit: 'events/s' })
+  const unit = 'events/s'
+  return [
+    row({ id: 'validate', ours: found.ours, peer, theirs: found.theirs, unit }),
+    row({ id: 'validate-no-text-twice', ours: found.strangers, peer, theirs: found.theirStrangers, unit })
+  ]
 }
 
 /** The same rows, each event in a transaction of its own. */
@@ -105,4 +137,4 @@ async function durable() {
   }
 }
 
-export const rows = async () => [await validate(), await durable()]
+export const rows = async () => [...(await validate()), await durable()]

@@ -1,5 +1,5 @@
 import { CoreError } from '@enablement/core'
-import { isIdentifier } from '../event/identifier.ts'
+import { IdentifierField, isIdentifier } from '../event/identifier.ts'
 import { USED_AT_LIMIT } from '../event/usage-event.ts'
 
 /** An event's identity, claimed before the event is counted. */
@@ -59,21 +59,30 @@ const CLAIMS_MAX = 1_000
  */
 export const DEDUP_TTL_MS: number = 45 * 86_400_000
 
-const PAYLOAD_HASH = /^[0-9a-f]{64}$/
+const PAYLOAD_HASH_LENGTH = 64
+const NO_HEX = /[^0-9a-f]/
+
+const tenants = new IdentifierField()
+const subscriptions = new IdentifierField()
 
 /** Every store refuses the same claims, before it asks anybody. Throws `INVALID_OPTIONS`. */
 export function checkClaims(subject: string, claims: readonly DedupClaim[]): void {
   if (claims.length > CLAIMS_MAX) throw refused(subject, '', `more than ${CLAIMS_MAX} claims`)
-  for (const [at, claim] of claims.entries()) {
-    for (const name of ['tenant', 'subscription', 'transactionId'] as const) {
-      if (!isIdentifier(claim[name])) throw refused(subject, `${at}.${name}`, 'is no identifier')
-    }
-    if (!PAYLOAD_HASH.test(claim.payloadHash)) throw refused(subject, `${at}.payloadHash`, 'is no SHA-256 in hex')
-    const { receivedAt } = claim
+  let at = 0
+  for (const { tenant, subscription, transactionId, payloadHash, receivedAt } of claims) {
+    if (!tenants.accepts(tenant)) throw refused(subject, `${at}.tenant`, 'is no identifier')
+    if (!subscriptions.accepts(subscription)) throw refused(subject, `${at}.subscription`, 'is no identifier')
+    if (!isIdentifier(transactionId)) throw refused(subject, `${at}.transactionId`, 'is no identifier')
+    if (!isPayloadHash(payloadHash)) throw refused(subject, `${at}.payloadHash`, 'is no SHA-256 in hex')
     if (!(Number.isInteger(receivedAt) && receivedAt >= 0 && receivedAt < USED_AT_LIMIT)) {
       throw refused(subject, `${at}.receivedAt`, 'is not epoch milliseconds')
     }
+    at += 1
   }
+}
+
+function isPayloadHash(value: unknown): boolean {
+  return typeof value === 'string' && value.length === PAYLOAD_HASH_LENGTH && !NO_HEX.test(value)
 }
 
 function refused(subject: string, path: string, message: string): CoreError<'INVALID_OPTIONS'> {

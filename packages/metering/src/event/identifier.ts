@@ -38,6 +38,22 @@ export function isIdentifier(value: unknown): value is string {
   return true
 }
 
+/**
+ * A field of events that holds an identifier, such as the tenant. Remembers the one found good last: events that come
+ * together share theirs, and two references to one string are equal at a glance, where each character costs a nanosecond.
+ */
+export class IdentifierField {
+  #good = '-'
+
+  /** As `isIdentifier`. */
+  accepts(value: unknown): value is string {
+    if (value === this.#good) return true
+    if (!isIdentifier(value)) return false
+    this.#good = value
+    return true
+  }
+}
+
 /** Whether so many characters of any kind have no more bytes than an identifier may. */
 export function fitsInBytes(value: string): boolean {
   return value.length * BYTES_PER_UNIT <= IDENTIFIER_BYTES_MAX || utf8ToBytes(value).length <= IDENTIFIER_BYTES_MAX

@@ -1,5 +1,5 @@
 import type { Issue, JsonObject } from '@enablement/core'
-import { isIdentifier } from './identifier.ts'
+import { IdentifierField, isIdentifier } from './identifier.ts'
 import { copiedProperties } from './properties.ts'
 import { QUANTITY_MAX, USED_AT_LIMIT, USED_AT_MIN, type UsageEvent } from './usage-event.ts'
 import { usageEventIssues } from './usage-event-schema.ts'
@@ -35,6 +35,11 @@ export function parseUsageEvent(input: unknown): UsageParse {
 
 const UNREADABLE: Issue = { path: '', message: 'cannot be read: its fields throw or change' }
 
+const tenants = new IdentifierField()
+const subscriptions = new IdentifierField()
+const metrics = new IdentifierField()
+const sources = new IdentifierField()
+
 /** Reads each field once, so that what was checked is what is kept. */
 function checked(input: unknown): CheckedUsage | undefined {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return undefined
@@ -42,12 +47,12 @@ function checked(input: unknown): CheckedUsage | undefined {
     string,
     unknown
   >
-  if (!isIdentifier(tenant) || !isIdentifier(subscription)) return undefined
-  if (!isIdentifier(transactionId) || !isIdentifier(metric)) return undefined
+  if (!tenants.accepts(tenant) || !subscriptions.accepts(subscription)) return undefined
+  if (!isIdentifier(transactionId) || !metrics.accepts(metric)) return undefined
   if (!isIntegerWithin(quantity, 0, QUANTITY_MAX) || !isIntegerWithin(at, USED_AT_MIN, USED_AT_LIMIT - 1)) {
     return undefined
   }
-  if (source !== undefined && !isIdentifier(source)) return undefined
+  if (source !== undefined && !sources.accepts(source)) return undefined
   const copy = copiedProperties(properties)
   if (copy === undefined) return undefined
   const fields = REQUIRED_FIELDS + (source === undefined ? 0 : 1) + (properties === undefined ? 0 : 1)

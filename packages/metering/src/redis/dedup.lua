@@ -1,15 +1,16 @@
 -- metering.dedup: claims, settles and releases identities of one tenant, in the order given.
 --
 -- KEYS[1..5]  hashes, a bucket of time each: those of base - 3 (is dropped), base - 2, base - 1, base (is written) and
---             base + 1 (a server clock was set back). A field is an identity, 22 characters; its value has 26:
---               state (1: 'c' claimed, 's' settled), batch (4), payload hash (11), first receipt (10)
+--             base + 1 (a server clock was set back). A field is an identity, 22 characters; its value is the payload hash
+--             (16), the first receipt (10) and, until it is settled, the batch that claimed it (4).
 --             A bucket expires a day after none of its identities has to be remembered any more.
 -- ARGV[1]     empty; tests put a clock here (epoch ms), everyone else gets the server's
 -- ARGV[2]     how long a bucket is written, in ms: half the time for which an identity is remembered
 -- ARGV[3]     base: which bucket the caller takes the present for, the clock divided by ARGV[2]
--- ARGV[4]     the operations, 48 characters each: the identity (22); what to do, 'c' claim, 's' settle, 'r' release (1);
---             batch (4), payload hash (11), receipt (10). One argument, for each costs more to send and to read than what is
---             in it. A client that sends a batch again gets the answers that it would have got.
+-- ARGV[4]     what to do, a character for each operation: 'c' claim, 's' settle, 'r' release
+-- ARGV[5]     the operations, 52 characters each: the identity (22), payload hash (16), receipt (10), batch (4). One argument,
+--             for each costs more to send and to read than what is in it. A client that sends a batch again gets the answers
+--             that it would have got.
 --
 -- Returns one of
 --   {'done', answers}      for each claim, in order, 'n' for a new one, or what was found and the first receipt (10):
@@ -22,8 +23,8 @@
 local MAX = 9000000000000000
 local CURRENT = 4
 local AFTERLIFE = 86400000
-local LENGTH = 48
-local CLAIM, SETTLE, RELEASE = string.byte('csr', 1, 3)
+local OPERATION, CLAIMED, SETTLED = 52, 30, 26
+local CLAIM, SETTLE = string.byte('cs', 1, 2)
 -- Fields and values of so many are what Lua can put on its stack, and a millisecond or two.
 local COUNT_MAX = 1000
 
@@ -38,10 +39,10 @@ local function text(value)
   return string.format('%.0f', value)
 end
 
-local width, base, operations = integer(ARGV[2], 1), integer(ARGV[3], 0), ARGV[4]
-if #KEYS ~= 5 or #ARGV ~= 4 or not width or not base then return redis.error_reply('ERR the batch is not one') end
-local count = #operations / LENGTH
-if count < 1 or count > COUNT_MAX or count ~= math.floor(count) then
+local width, base, kinds, operations = integer(ARGV[2], 1), integer(ARGV[3], 0), ARGV[4], ARGV[5]
+if #KEYS ~= 5 or #ARGV ~= 5 or not width or not base then return redis.error_reply('ERR the batch is not one') end
+local count = #kinds
+if count < 1 or count > COUNT_MAX or #operations ~= count * OPERATION or string.find(kinds, '[^csr]') then
   return redis.error_reply('ERR the operations are none')
 end
 
@@ -57,16 +58,16 @@ end
 local bucket = math.floor(now / width)
 if bucket ~= base then return { 'elsewhere', text(bucket) } end
 
-local sub, byte = string.sub, string.byte
+local sub = string.sub
+local function payload_of(value) return sub(value, 1, 16) end
+local function receipt_of(value) return sub(value, 17, 26) end
+local function settled(value) return sub(value, 1, SETTLED) end
+local function is_settled(value) return #value == SETTLED end
+
+-- Identities and values by turns.
+local fields = { struct.unpack(string.rep('c22c30', count), operations) }
 local identities = {}
-for at = 1, count do
-  local from = (at - 1) * LENGTH
-  local kind = byte(operations, from + 23)
-  if kind ~= CLAIM and kind ~= SETTLE and kind ~= RELEASE then
-    return redis.error_reply('ERR an operation is not one')
-  end
-  identities[at] = sub(operations, from + 1, from + 22)
-end
+for at = 1, count do identities[at] = fields[2 * at - 1] end
 
 -- What is kept of each identity, and in which bucket; without a place it is from this batch. Were it in two, what is
 -- settled counts.
@@ -78,9 +79,11 @@ for key = 2, 5 do
     for at = 1, count do
       local value = values[at]
       if value then
-        if #value ~= 26 then return redis.error_reply('ERR the identity that is kept is not one') end
+        if #value ~= CLAIMED and #value ~= SETTLED then
+          return redis.error_reply('ERR the identity that is kept is not one')
+        end
         local identity = identities[at]
-        if not kept[identity] or byte(kept[identity]) ~= SETTLE then
+        if not kept[identity] or not is_settled(kept[identity]) then
           kept[identity], place[identity] = value, key
         end
       end
@@ -88,13 +91,29 @@ for key = 2, 5 do
   end
 end
 
+-- Writes fields and values of a bucket; gives how many fields are new.
+local function write(key, ...)
+  local added = redis.call('HSET', KEYS[key], ...)
+  redis.call('PEXPIREAT', KEYS[key], text((base + key - CURRENT + 3) * width + AFTERLIFE))
+  return added
+end
+
+local function done(answers)
+  -- Freed in the background. To expire it would block the server, for a second with some millions of identities.
+  redis.call('UNLINK', KEYS[1])
+  return { 'done', answers }
+end
+
+-- Claims of what nobody knows, as nearly always: written as they came, and done. Fewer new fields than claims say that one
+-- came twice: the steps below then write over all of them what the first said.
+if not next(kept) and not string.find(kinds, '[^c]') and write(CURRENT, unpack(fields, 1, 2 * count)) == count then
+  return done(string.rep('n', count))
+end
+
 local answers, changed, resent, dropped = {}, {}, {}, { {}, {}, {}, {}, {} }
 for at = 1, count do
-  local identity, from = identities[at], (at - 1) * LENGTH
-  local kind = byte(operations, from + 23)
-  -- As it is kept; of a settlement too.
-  local value = sub(operations, from + 23, from + 48)
-  local known = kept[identity]
+  local identity, value = identities[at], fields[2 * at]
+  local kind, known = string.byte(kinds, at), kept[identity]
   if kind == CLAIM then
     if not known then
       kept[identity] = value
@@ -105,17 +124,17 @@ for at = 1, count do
       resent[identity] = true
       answers[#answers + 1] = 'n'
     else
-      local same = sub(known, 6, 16) == sub(value, 6, 16)
+      local same = payload_of(known) == payload_of(value)
       local found
-      if byte(known) == SETTLE then found = same and 'd' or 'x' else found = same and 'p' or 'q' end
-      answers[#answers + 1] = found .. sub(known, 17)
+      if is_settled(known) then found = same and 'd' or 'x' else found = same and 'p' or 'q' end
+      answers[#answers + 1] = found .. receipt_of(known)
     end
   elseif kind == SETTLE then
-    if not known or byte(known) ~= SETTLE then
-      kept[identity] = value
+    if not known or not is_settled(known) then
+      kept[identity] = settled(value)
       changed[#changed + 1] = identity
     end
-  elseif known and byte(known) == CLAIM and sub(known, 6) == sub(value, 6) then
+  elseif known and not is_settled(known) and settled(known) == settled(value) then
     local held = place[identity]
     if held then dropped[held][#dropped[held] + 1] = identity end
     kept[identity], place[identity] = nil, nil
@@ -136,11 +155,6 @@ end
 
 for key = 2, 5 do
   if #dropped[key] > 0 then redis.call('HDEL', KEYS[key], unpack(dropped[key])) end
-  if #written[key] > 0 then
-    redis.call('HSET', KEYS[key], unpack(written[key]))
-    redis.call('PEXPIREAT', KEYS[key], text((base + key - CURRENT + 3) * width + AFTERLIFE))
-  end
+  if #written[key] > 0 then write(key, unpack(written[key])) end
 end
--- Freed in the background. To expire it would block the server, for a second with some millions of identities.
-redis.call('UNLINK', KEYS[1])
-return { 'done', table.concat(answers) }
+return done(table.concat(answers))

@@ -57,6 +57,9 @@ export function redisDedupStore(client: ScriptClient, options: RedisDedupStoreOp
 
 const script = defineScript({ name: 'metering.dedup', lua, keys: 5 })
 
+/** What is done for an identity: claim, settle, release. */
+type OperationKind = 'c' | 's' | 'r'
+
 /** Claims that may wait for their script, of all tenants: some 30 MB. Redis is then seconds behind. */
 const WAITING_MAX = 100_000
 
@@ -76,14 +79,19 @@ export function dedupStoreOn(
   let base = Math.floor(platform.clock.now() / widthMs)
   let waiting = 0
 
-  const run = async (tenant: string, operations: string): Promise<string> => {
+  const run = async (
+    tenant: string,
+    kinds: string,
+    operations: string,
+    claims: number
+  ): Promise<readonly DedupAnswer[]> => {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const keys = [-3, -2, -1, 0, 1].map((step) =>
         hashTagged({ prefix: 'enablement:dedup', tag: tenant, parts: [String(widthMs), String(base + step)] })
       )
-      const reply = await runner.run(script, keys, [serverClock?.now() ?? '', widthMs, base, operations])
+      const reply = await runner.run(script, keys, [serverClock?.now() ?? '', widthMs, base, kinds, operations])
       const [outcome, value] = replyList(reply)
-      if (outcome === 'done') return replyText(value)
+      if (outcome === 'done') return answersIn(replyText(value), claims)
       if (outcome !== 'elsewhere') throw damaged('metering.dedup returned an outcome that it does not have')
       base = replyInteger(value)
     }
@@ -97,7 +105,10 @@ export function dedupStoreOn(
     let lane = lanes.get(tenant)
     if (lane === undefined) {
       lane = new DedupLane(
-        (operations) => run(tenant, operations),
+        (kinds, operations, claims) => run(tenant, kinds, operations, claims),
+        (count) => {
+          waiting -= count
+        },
         () => lanes.delete(tenant)
       )
       lanes.set(tenant, lane)
@@ -106,12 +117,12 @@ export function dedupStoreOn(
   }
 
   /** Does `kind` for each claim. Gives the answers in their order, where `kind` is claim. */
-  const perform = async (
+  const perform = (
     method: string,
-    kind: LaneJob['kind'],
+    kind: OperationKind,
     claims: readonly DedupClaim[],
     signal: AbortSignal | undefined
-  ): Promise<readonly string[]> => {
+  ): Promise<readonly DedupAnswer[]> => {
     signal?.throwIfAborted()
     checkClaims(`redisDedupStore.${method}`, claims)
     if (waiting + claims.length > WAITING_MAX) {
@@ -119,32 +130,37 @@ export function dedupStoreOn(
       const message = `${waiting} claims wait for ${what}, and no more than ${WAITING_MAX} may`
       throw new CoreError('OVERLOADED', message, { what, waiting, limit: WAITING_MAX })
     }
-    waiting += claims.length
-    try {
-      return await spread(kind, claims, signal)
-    } finally {
-      waiting -= claims.length
-    }
+    const [first] = claims
+    if (first === undefined) return Promise.resolve([])
+    // A call is of one tenant, or of few.
+    const isOfOne = claims.every(({ tenant }) => tenant === first.tenant)
+    return isOfOne ? enter(first.tenant, kind, claims, signal) : spread(kind, claims, signal)
   }
 
-  /** Gives each tenant's claims to its lane. A call is of one tenant, or of few. */
-  const spread = async (
-    kind: LaneJob['kind'],
+  /** Gives the claims of one tenant to its lane. */
+  const enter = (
+    tenant: string,
+    kind: OperationKind,
     claims: readonly DedupClaim[],
     signal: AbortSignal | undefined
-  ): Promise<readonly string[]> => {
-    const [first] = claims
-    if (first === undefined) return []
-    if (claims.every(({ tenant }) => tenant === first.tenant)) {
-      return await laneOf(first.tenant).do(jobOf(kind, newBatch(), claims, signal))
-    }
-    const answers: string[] = []
+  ): Promise<readonly DedupAnswer[]> => {
+    waiting += claims.length
+    return laneOf(tenant).do(jobOf(kind, newBatch(), claims, signal))
+  }
+
+  /** Gives each tenant's claims to its lane. */
+  const spread = async (
+    kind: OperationKind,
+    claims: readonly DedupClaim[],
+    signal: AbortSignal | undefined
+  ): Promise<readonly DedupAnswer[]> => {
+    const answers: DedupAnswer[] = []
     const byTenant = Map.groupBy(claims.keys(), (at) => (claims[at] as DedupClaim).tenant)
     await Promise.all(
       Array.from(byTenant, async ([tenant, places]) => {
         const own = places.map((at) => claims[at] as DedupClaim)
-        const found = await laneOf(tenant).do(jobOf(kind, newBatch(), own, signal))
-        for (const [index, at] of places.entries()) answers[at] = found[index] as string
+        const found = await enter(tenant, kind, own, signal)
+        for (const [index, at] of places.entries()) answers[at] = found[index] as DedupAnswer
       })
     )
     return answers
@@ -152,8 +168,9 @@ export function dedupStoreOn(
 
   return {
     ttlMs,
+    // Not one promise more than these two, a caller's and the lane's: where claims come one by one they are half of the cost.
     async claim(claims, { signal } = {}) {
-      return (await perform('claim', 'c', claims, signal)).map(answerOf)
+      return perform('claim', 'c', claims, signal)
     },
     async settle(claims, { signal } = {}) {
       await perform('settle', 's', claims, signal)
@@ -165,36 +182,65 @@ export function dedupStoreOn(
 }
 
 function jobOf(
-  kind: LaneJob['kind'],
+  kind: OperationKind,
   batch: string,
   claims: readonly DedupClaim[],
   signal: AbortSignal | undefined
 ): LaneJob {
-  const prefix = kind + batch
   let operations = ''
-  for (const claim of claims) operations += identityOf(claim) + prefix + receiptOf(claim)
-  return { kind, count: claims.length, operations, signal }
+  // Claims that come together have these in common, nearly always.
+  let subscription: string | undefined
+  let prefix = ''
+  let receivedAt: number | undefined
+  let ending = ''
+  for (const claim of claims) {
+    if (claim.subscription !== subscription) {
+      subscription = claim.subscription
+      prefix = `${subscription.length}:${subscription}`
+    }
+    if (claim.receivedAt !== receivedAt) {
+      receivedAt = claim.receivedAt
+      ending = receivedAt.toString(36).padStart(RECEIPT_LENGTH, '0') + batch
+    }
+    operations += identityOf(prefix + claim.transactionId) + claim.payloadHash.slice(0, PAYLOAD_LENGTH) + ending
+  }
+  return { kinds: kind.repeat(claims.length), operations, signal }
 }
 
 /**
  * An identity by 132 bits of its SHA-256, a cryptographic hash: who chooses a transaction id could otherwise make it
  * collide with another, which would not be billed then.
  */
-function identityOf({ subscription, transactionId }: DedupClaim): string {
-  return hash('sha256', `${subscription.length}:${subscription}${transactionId}`, 'base64url').slice(0, 22)
+function identityOf(text: string): string {
+  return hash('sha256', text, 'base64url').slice(0, IDENTITY_LENGTH)
 }
+
+const IDENTITY_LENGTH = 22
 
 /** Of the payload's hash 64 bits go: it takes 2^64 tries to have a payload taken for the one that was first. */
-function receiptOf({ payloadHash, receivedAt }: DedupClaim): string {
-  return Buffer.from(payloadHash.slice(0, 16), 'hex').toString('base64url') + receivedAt.toString(36).padStart(10, '0')
+const PAYLOAD_LENGTH = 16
+
+const NEW: DedupAnswer = Object.freeze({ outcome: 'new' })
+
+/** One character for a new one; what was found before, with the first receipt. */
+function answersIn(text: string, claims: number): readonly DedupAnswer[] {
+  const answers: DedupAnswer[] = []
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === 'n') {
+      answers.push(NEW)
+      continue
+    }
+    answers.push(repeatOf(text[at], Number.parseInt(text.slice(at + 1, at + 1 + RECEIPT_LENGTH), 36)))
+    at += RECEIPT_LENGTH
+  }
+  if (answers.length !== claims) throw damaged('metering.dedup did not answer each claim')
+  return answers
 }
 
-const NEW: DedupAnswer = { outcome: 'new' }
+const RECEIPT_LENGTH = 10
 
-function answerOf(answer: string): DedupAnswer {
-  if (answer === 'n') return NEW
-  const firstReceivedAt = Number.parseInt(answer.slice(1), 36)
-  switch (answer[0]) {
+function repeatOf(found: string | undefined, firstReceivedAt: number): DedupAnswer {
+  switch (found) {
     case 'p':
       return { outcome: 'pending', firstReceivedAt }
     case 'd':

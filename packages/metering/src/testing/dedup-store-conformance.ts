@@ -154,10 +154,29 @@ export const dedupStoreConformance: ConformanceKit<CreateDedupStore, never> = {
       })
     },
     {
+      name: 'keeps what the first said of one that nobody knew and that comes twice in a batch',
+      run: exam(async ({ store, claim }) => {
+        const first = claim({ receivedAt: 3_000 })
+        const answers = await store.claim([
+          claim({ transactionId: 'other' }),
+          first,
+          claim({ payloadHash: OTHER_PAYLOAD })
+        ])
+        assert.deepEqual(answers, [NEW, NEW, conflict(3_000, false)])
+        assert.deepEqual(await store.claim([claim(), claim({ transactionId: 'other' })]), [
+          pending(3_000),
+          pending(1_000)
+        ])
+        await store.release([first])
+        assert.deepEqual(await store.claim([claim()]), [NEW])
+      })
+    },
+    {
       name: 'tells identities apart by tenant, subscription and transaction id',
       run: exam(async ({ store, claim, tenant }) => {
         const claims = [
           claim({ subscription: 'a', transactionId: 'bc' }),
+          claim({ subscription: 'b', transactionId: 'bc' }),
           claim({ subscription: 'ab', transactionId: 'c' }),
           claim({ subscription: '1:a', transactionId: 'b' }),
           claim({ subscription: '1', transactionId: ':ab' }),

@@ -105,8 +105,9 @@ describe('parsing a usage event', () => {
     ['properties', { properties: { a: 'x'.repeat(8_193 - '{"a":""}'.length) } }],
     ['properties', { properties: { a: 'x'.repeat(10_000_000) } }],
     ['quantitty', { quantitty: 5 }]
-  ])('refuses %s in %o', (path, changed) => {
-    expect(refusedPaths(changed)).toEqual([path])
+  ])('refuses %s in %o, also the next time and after good ones', (path, changed) => {
+    for (const given of [changed, changed, {}, changed])
+      expect(refusedPaths(given)).toEqual(given === changed ? [path] : [])
   })
 
   it('refuses an id of zero width and names every refused field', () => {

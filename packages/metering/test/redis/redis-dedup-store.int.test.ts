@@ -71,7 +71,7 @@ describe.each([
     let underWay = 0
     const { evalsha } = client
     client.evalsha = (async (...args: Parameters<Redis['evalsha']>) => {
-      calls.push(String(args.at(-1)).length / 48)
+      calls.push(String(args.at(-1)).length / 52)
       underWay += 1
       expect(underWay).toBe(1)
       return await evalsha.apply(client, args).finally(() => {
@@ -116,14 +116,15 @@ describe.each([
     ])
   })
 
-  it('keeps 48 bytes of an identity and nothing of its text', async () => {
+  it('keeps 48 bytes of a counted identity, 52 of a claimed one, and nothing of its text', async () => {
     const { store, tenant } = stage()
-    await store.claim([claimOf(tenant, { transactionId: 'secret '.repeat(30), receivedAt: START_AT })])
-    const fields = await client.hgetall(bucketOf(tenant, START_AT / WIDTH_MS))
-    const [[identity, value]] = Object.entries(fields) as [[string, string]]
-    expect(identity).toMatch(/^[\w-]{22}$/)
-    expect(value).toMatch(/^c[\w-]{15}[0-9a-z]{10}$/)
-    expect(Object.keys(fields)).toHaveLength(1)
+    const claims = [claimOf(tenant, { transactionId: 'secret '.repeat(30), receivedAt: START_AT })]
+    const kept = async () => Object.entries(await client.hgetall(bucketOf(tenant, START_AT / WIDTH_MS)))
+    const field = expect.stringMatching(/^[\w-]{22}$/)
+    await store.claim(claims)
+    expect(await kept()).toEqual([[field, expect.stringMatching(/^(?:a0){8}[0-9a-z]{10}[\w-]{4}$/)]])
+    await store.settle(claims)
+    expect(await kept()).toEqual([[field, expect.stringMatching(/^(?:a0){8}[0-9a-z]{10}$/)]])
   })
 
   it('lets a bucket expire a day after its last identity is needed, and drops it when it is not', async () => {
@@ -243,14 +244,19 @@ describe.each([
     expect(await store.claim([claimOf(tenant, { transactionId: 'b' })])).toEqual([{ outcome: 'new' }])
   })
 
-  it('refuses more than it may keep waiting', async () => {
+  it('refuses more than it may keep waiting, and takes as many again when they are done or given up', async () => {
     const { store, tenant } = stage()
     const claims = Array.from({ length: 1_000 }, (_, at) => claimOf(tenant, { transactionId: `${at}` }))
-    const calls = Array.from({ length: 101 }, () => store.settle(claims))
-    const settled = await Promise.allSettled(calls)
-    expect(settled.filter(({ status }) => status === 'rejected')).toMatchObject([
-      { reason: { code: 'OVERLOADED', detail: { limit: 100_000 } } }
-    ])
+    const overloaded = { reason: { code: 'OVERLOADED', detail: { limit: 100_000 } } }
+    for (let round = 0; round < 2; round++) {
+      const abortion = new AbortController()
+      const givenUp = Array.from({ length: 90 }, () => store.release(claims, { signal: abortion.signal }))
+      const calls = Array.from({ length: 11 }, () => store.release(claims))
+      abortion.abort('enough')
+      const [gaveUp, settled] = await Promise.all([Promise.allSettled(givenUp), Promise.allSettled(calls)])
+      expect(gaveUp.every(({ status }) => status === 'rejected')).toBe(true)
+      expect(settled.filter(({ status }) => status === 'rejected')).toMatchObject([overloaded])
+    }
   })
 
   it.each([{ ttlMs: 0 }, { ttlMs: 1.5 }, { ttl: DAY_MS }])('refuses %o', (wrong) => {
