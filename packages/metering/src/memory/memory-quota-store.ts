@@ -101,7 +101,7 @@ export function memoryQuotaStore(options: MemoryQuotaStoreOptions = {}): QuotaSt
   }
 
   return {
-    supports: { durable: 'none', shared: false },
+    supports: { durable: 'none', shared: false, pipelined: false },
     async consume(tenant, groups, { signal } = {}) {
       checkConsume(tenant, groups)
       return step(tenant, signal, (set) => decideSpends(set, groups))

@@ -9,8 +9,9 @@ import type { LeasedUnits } from './leased-units.ts'
 import type { LocalSpends } from './local-spends.ts'
 import { callSchema, holdSchema } from './quota-options.ts'
 import type { ConsumeOutcome, HoldOutcome, RemainingOutcome, Unavailable, WithHoldOutcome } from './quota-outcome.ts'
-import { type HoldAnswer, SPENDS_MAX, type SpendAnswer } from './quota-store.ts'
+import type { HoldAnswer, SpendAnswer } from './quota-store.ts'
 import { refusedOf } from './refusal.ts'
+import type { RuleBook } from './rule-book.ts'
 import { type Resolve, SpendBatch, type Spender, TENANT_WAITING_MAX, WAITING_MAX } from './spend-lane.ts'
 import type { Down } from './store-gate.ts'
 
@@ -39,11 +40,10 @@ export class BoundQuota implements Spender {
   readonly units: LeasedUnits
   readonly #shared: Enforcement
   readonly #local: LocalSpends
+  readonly #book: RuleBook
   /** Where the next spend goes; undefined when there is none, or it is full or sent. */
   #open: SpendBatch | undefined
   #openLast: SpendBatch | undefined
-  /** What the batch that is under way draws on; a lane sends one at a time. */
-  #charges: readonly Charge[] = []
 
   constructor(shared: Enforcement, identity: QuotaIdentity, local: LocalSpends, units: LeasedUnits) {
     this.tenant = identity.subject.tenant
@@ -53,6 +53,7 @@ export class BoundQuota implements Spender {
     this.units = units
     this.#shared = shared
     this.#local = local
+    this.#book = identity.book
   }
 
   consume(amount: number, options: ConsumeOptions | undefined): Promise<ConsumeOutcome> {
@@ -105,30 +106,32 @@ export class BoundQuota implements Spender {
   #enqueue(amount: number, key: string | undefined, resolve: Resolve, last: boolean): SpendBatch | undefined {
     const { lanes } = this.#shared
     let batch = last ? this.#openLast : this.#open
-    const begins = batch === undefined || batch.sent || batch.amounts.length === SPENDS_MAX
+    const begins = batch === undefined || batch.sent || batch.amounts.length === lanes.batchMax
     if (lanes.waiting >= WAITING_MAX || (begins && lanes.waitingOf(this.tenant) >= TENANT_WAITING_MAX)) {
       resolve(this.#unavailable(amount, key, OVERLOADED) as never)
       return undefined
     }
     if (batch === undefined || begins) {
-      batch = new SpendBatch(this, last)
+      batch = new SpendBatch(this, last, amount, key, resolve)
       if (last) this.#openLast = batch
       else this.#open = batch
       lanes.add(batch)
-    }
-    batch.add(amount, key, resolve)
+    } else batch.add(amount, key, resolve)
     lanes.count(batch)
     return batch
   }
 
   chargesFor(batch: SpendBatch): readonly Charge[] | undefined {
-    const rules = this.identity.book.at(this.#shared.storeNow())
+    // Let go: a quota that is seldom asked for would keep its last batch for as long as that, past many collections.
+    if (batch === this.#open) this.#open = undefined
+    if (batch === this.#openLast) this.#openLast = undefined
+    const rules = this.#book.at(this.#shared.storeNow())
     if (rules.outcome === 'unknown-limit') {
       for (const resolve of batch.resolves) resolve?.(rules as never)
       return undefined
     }
     if (rules.holdsOnly !== undefined) throw holdsOnly(rules.holdsOnly)
-    this.#charges = rules.charges
+    batch.charges = rules.charges
     return rules.charges
   }
 
@@ -166,7 +169,7 @@ export class BoundQuota implements Spender {
       // What is missing is leased to this very process, which does not refuse what it has.
       void this.units.giveBack().then(() => this.#enqueue(amount, key, resolve, true))
     } else {
-      const refused = refusedOf(answer, this.#charges, amount)
+      const refused = refusedOf(answer, batch.charges, amount)
       this.units.refused(amount, answer.retryAt)
       if (report !== undefined) {
         const { level, remaining, retryAt } = refused

@@ -192,6 +192,11 @@ export interface QuotaStoreSupports {
   readonly durable: 'power-loss' | 'process' | 'none'
   /** Whether processes share its counters. */
   readonly shared: boolean
+  /**
+   * Whether it is worth calling `consume` again for a tenant before it has answered: half of what waits is on its way while
+   * the other half is decided. Otherwise the fewer calls the better.
+   */
+  readonly pipelined: boolean
 }
 
 /**

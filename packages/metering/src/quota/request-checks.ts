@@ -77,13 +77,16 @@ const holdSchema = z.object({
 const settleSchema = z.object({ scope, key: identifierSchema, keepMs: duration })
 const extendSchema = z.object({ scope, key: identifierSchema, ttlMs: duration })
 
-/** Arrays that were found well-formed: callers keep theirs, and so this is done once. */
-const checked = new WeakSet<readonly Charge[]>()
+/** Arrays that were found well-formed, and whether spends can draw on them: callers keep theirs, so this is done once. */
+const checked = new WeakMap<readonly Charge[], { readonly spendable: boolean }>()
 
-function checkCharges(subject: string, charges: readonly Charge[]): void {
-  if (checked.has(charges)) return
+function checkCharges(subject: string, charges: readonly Charge[]): { readonly spendable: boolean } {
+  const before = checked.get(charges)
+  if (before !== undefined) return before
   parseOptions(chargesSchema, `${subject}, charges`, charges)
-  checked.add(charges)
+  const found = { spendable: charges.some(({ rule }) => rule.kind !== 'concurrent') }
+  checked.set(charges, found)
+  return found
 }
 
 function checkTenant(subject: string, tenant: string): void {
@@ -96,20 +99,22 @@ export function checkConsume(tenant: string, groups: readonly SpendGroup[]): voi
   let spends = 0
   for (const group of groups) {
     const { charges, amounts, keys } = group
-    checkCharges('quotaStore.consume', charges)
+    const { spendable } = checkCharges('quotaStore.consume', charges)
     // By hand, being on the hot path; the schema is asked only to say what is wrong.
     if (!isScope(group.scope) || !isDuration(group.idempotencyMs))
       parseOptions(groupSchema, 'quotaStore.consume', group)
-    if (charges.every(({ rule }) => rule.kind === 'concurrent')) {
+    if (!spendable) {
       throw refusal('quotaStore.consume', 'charges', 'units in use at the same time are held, not spent')
     }
     if (keys !== undefined && keys.length !== amounts.length) {
       throw refusal('quotaStore.consume', 'keys', `there are ${keys.length} for ${amounts.length} amounts`)
     }
     for (const amount of amounts) checkAmount(amount)
-    for (const key of keys ?? []) {
-      if (key !== undefined && !isIdentifier(key))
-        parseOptions(z.object({ keys: identifierSchema }), 'quotaStore.consume', { keys: key })
+    if (keys !== undefined) {
+      for (const key of keys) {
+        if (key !== undefined && !isIdentifier(key))
+          parseOptions(z.object({ keys: identifierSchema }), 'quotaStore.consume', { keys: key })
+      }
     }
     spends += amounts.length
   }

@@ -11,6 +11,15 @@ export const WAITING_MAX = 100_000
  */
 export const TENANT_WAITING_MAX = 25_000
 
+/** Calls of one tenant that are under way at a store that has use for it: one is decided while the other is made or read. */
+const CALLS_MAX = 2
+
+/** So many that wait are worth two calls; fewer go together, for a call costs as much as some dozens of spends. */
+const DIVIDED_MIN = 128
+
+/** Spends of one batch at such a store: batches are not divided, and half of what waits is to go with each call. */
+const PIPELINED_BATCH_MAX = 256
+
 /** Lanes that are kept although nothing is in them, so that a busy tenant's is not made anew each time. */
 const IDLE_LANES_MAX = 10_000
 
@@ -22,18 +31,24 @@ export class SpendBatch {
   readonly quota: Spender
   /** Asked a second time, and not a third: with corrected windows, or after leased units were given back. */
   readonly last: boolean
-  amounts: number[] = []
+  /** What it draws on; set when it is sent. */
+  charges: readonly Charge[] = []
+  amounts: number[]
   keys: (string | undefined)[] | undefined
-  resolves: (Resolve | undefined)[] = []
+  resolves: (Resolve | undefined)[]
   /** Whether callers gave up before it was sent. Their places are empty until then, and count as waiting. */
   withdrawn = false
   sent = false
   /** Where it waits; set once it is there. */
   lane: Lane | undefined
 
-  constructor(quota: Spender, last: boolean) {
+  /** With its first spend: of many quotas each has one at a time, and an array that is made with one has room for one. */
+  constructor(quota: Spender, last: boolean, amount: number, key: string | undefined, resolve: Resolve) {
     this.quota = quota
     this.last = last
+    this.amounts = [amount]
+    this.keys = key === undefined ? undefined : [key]
+    this.resolves = [resolve]
   }
 
   /** The place of the spend in the batch, until it is sent. */
@@ -77,13 +92,16 @@ interface Lane {
   /** Spends in the queue. */
   waiting: number
   queue: SpendBatch[]
-  inFlight: boolean
+  /** Calls under way. */
+  inFlight: number
   scheduled: boolean
   readonly flush: () => void
 }
 
 /** A lane for every tenant. */
 export interface SpendLanes {
+  /** Spends of one batch. */
+  readonly batchMax: number
   /** Spends that wait to be sent. */
   readonly waiting: number
   /** Those of a tenant. */
@@ -99,8 +117,14 @@ export interface SpendLanes {
 /**
  * Gathers spends and sends them: what is asked within a tick in one call, and one call at a time for each tenant, while
  * the next one gathers. An idle lane sends at the end of the tick, with no timer in between.
+ *
+ * To a store that has use for it a second call goes while the first is under way. Where many wait and nothing is under way
+ * each gets half of them: callers who were answered together come again together, so that client and store would take turns
+ * for ever, and one of them always rest.
  */
 export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => number): SpendLanes {
+  const { pipelined } = store.supports
+  const callsMax = pipelined ? CALLS_MAX : 1
   const lanes = new Map<string, Lane>()
   let waiting = 0
   let underWay = 0
@@ -113,7 +137,7 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
         tenant,
         waiting: 0,
         queue: [],
-        inFlight: false,
+        inFlight: 0,
         scheduled: false,
         flush: () => void flush(made)
       }
@@ -124,7 +148,7 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
   }
 
   const schedule = (lane: Lane): void => {
-    if (lane.inFlight || lane.scheduled) return
+    if (lane.inFlight === callsMax || lane.scheduled) return
     lane.scheduled = true
     underWay += 1
     queueMicrotask(lane.flush)
@@ -133,19 +157,21 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
   const idle = (lane: Lane): void => {
     underWay -= 1
     if (lane.queue.length > 0) schedule(lane)
-    else if (lanes.size > IDLE_LANES_MAX) lanes.delete(lane.tenant)
+    else if (lane.inFlight === 0 && lanes.size > IDLE_LANES_MAX) lanes.delete(lane.tenant)
     if (underWay > 0 || drains.length === 0) return
     for (const drained of drains) drained()
     drains = []
   }
 
-  /** The batches at the front that fit into one call; each fits by itself. */
+  /** The batches at the front that go into one call; each fits by itself. */
   const take = (lane: Lane): SpendBatch[] => {
+    const isDivided = pipelined && lane.inFlight === 0 && lane.waiting >= DIVIDED_MIN
+    const most = Math.min(SPENDS_MAX, isDivided ? Math.ceil(lane.waiting / 2) : lane.waiting)
     let spends = 0
     let count = 0
     for (const batch of lane.queue) {
       spends += batch.amounts.length
-      if (spends > SPENDS_MAX) break
+      if (spends > most && count > 0) break
       count += 1
     }
     const taken = lane.queue.slice(0, count)
@@ -155,10 +181,12 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
 
   const flush = async (lane: Lane): Promise<void> => {
     lane.scheduled = false
-    lane.inFlight = true
+    const taken = take(lane)
+    lane.inFlight += 1
+    if (lane.queue.length > 0) schedule(lane)
     const groups: SpendGroup[] = []
     const batches: SpendBatch[] = []
-    for (const batch of take(lane)) {
+    for (const batch of taken) {
       waiting -= batch.amounts.length
       lane.waiting -= batch.amounts.length
       batch.close()
@@ -175,7 +203,7 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
       )
     }
     if (batches.length > 0) await send(lane.tenant, batches, groups)
-    lane.inFlight = false
+    lane.inFlight -= 1
     idle(lane)
   }
 
@@ -203,6 +231,7 @@ export function spendLanes(store: QuotaStore, gate: StoreGate, monotonic: () => 
   }
 
   return {
+    batchMax: pipelined ? PIPELINED_BATCH_MAX : SPENDS_MAX,
     get waiting() {
       return waiting
     },

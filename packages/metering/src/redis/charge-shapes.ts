@@ -30,6 +30,9 @@ function ruleOf(rule: CounterRule): readonly [kind: string, numbers: readonly nu
   }
 }
 
+/** The rules that were made last: quotas of one limit, mostly made in a row, share the text, and it is compared at a glance. */
+let lastRules = ''
+
 const known = new WeakMap<readonly Charge[], ChargeShape>()
 
 /** Made once for an array, since callers keep theirs. */
@@ -44,7 +47,9 @@ export function chargeShape(charges: readonly Charge[]): ChargeShape {
     counterName(limit, path),
     ...reserved.map((part) => counterName(limit, part.path))
   ])
-  const shape = { rules: JSON.stringify(rules), names, keys: [], keysOf: undefined }
+  const text = JSON.stringify(rules)
+  if (text !== lastRules) lastRules = text
+  const shape = { rules: lastRules, names, keys: [], keysOf: undefined }
   known.set(charges, shape)
   return shape
 }

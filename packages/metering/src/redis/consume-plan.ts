@@ -10,7 +10,7 @@ const KEYS_PER_CALL = 1_000
 const KEYED_PER_CALL = 3_000
 
 /** Amounts of one group that one call decides. */
-interface PlannedGroup {
+export interface PlannedGroup {
   /** Index among the groups. */
   readonly group: number
   readonly shape: ChargeShape
@@ -23,7 +23,9 @@ interface PlannedGroup {
 /** One call of `metering.consume`. */
 export interface ConsumeCall {
   readonly groups: readonly PlannedGroup[]
-  /** The hashes of remembered spends, then the counters. */
+  /** How many groups each line of the reply answers: more than one where they stand together. */
+  readonly lines: readonly number[]
+  /** The counters, then the hashes of remembered spends. */
   readonly keys: readonly string[]
   /** The names of the counters, in the order of their keys. */
   readonly names: readonly string[]
@@ -48,7 +50,8 @@ function tagOf({ scope, charges }: SpendGroup): string {
 export function planCalls(keys: QuotaKeys, groups: readonly SpendGroup[]): ConsumeCall[] {
   const calls: ConsumeCall[] = []
   let building = new CallBuilder(keys)
-  for (const [index, group] of groups.entries()) {
+  for (let index = 0; index < groups.length; index++) {
+    const group = groups[index] as SpendGroup
     for (let from = 0; from < group.amounts.length; ) {
       const shape = chargeShape(group.charges)
       const isKeyed = group.keys?.some((key) => key !== undefined) === true
@@ -95,15 +98,31 @@ function plannedGroup(
   return { group: index, shape, amounts, tokens, idempotencyMs: group.idempotencyMs }
 }
 
+/** The first counter's place in KEYS. */
+const FIRST_COUNTER = 4
+
+/** Groups of one amount each that stand together, as `metering.consume` says. */
+interface Together {
+  readonly rules: string
+  /** Where the next counter must be. */
+  place: number
+  /** Where in the list there is how many they are. */
+  readonly countAt: number
+  readonly amounts: number[]
+}
+
 class CallBuilder {
   readonly #keys: QuotaKeys
   readonly #groups: PlannedGroup[] = []
+  readonly #lines: number[] = []
   readonly #memories: number[] = []
   readonly #memoryKeys: string[] = []
   readonly #shapes = new Map<string, number>()
-  /** By their keys: the number that each has among the counters, from 0. */
+  /** By their keys: the place that each has in KEYS. */
   readonly #counters = new Map<string, number>()
   readonly #names: string[] = []
+  readonly #spends: (number | string | readonly number[])[] = []
+  #together: Together | undefined
   #keyed = 0
 
   constructor(keys: QuotaKeys) {
@@ -126,40 +145,75 @@ class CallBuilder {
   add(planned: PlannedGroup): void {
     const { shape, tokens, amounts, idempotencyMs } = planned
     this.#groups.push(planned)
-    for (const [at, key] of shapeKeys(shape, this.#keys).entries()) {
-      if (this.#counters.has(key)) continue
-      this.#counters.set(key, this.#counters.size)
-      this.#names.push(shape.names[at] as string)
+    const own = shapeKeys(shape, this.#keys)
+    if (own.length === 1 && amounts.length === 1 && tokens === undefined) {
+      this.#addLone(shape, this.#placeOf(own[0] as string, shape.names[0] as string), amounts[0] as number)
+      return
     }
-    if (!this.#shapes.has(shape.rules)) this.#shapes.set(shape.rules, this.#shapes.size + 1)
-    if (tokens === undefined) return
+    this.#together = undefined
+    this.#lines.push(1)
+    const spends = this.#spends
+    spends.push(this.#shapeNumber(shape))
+    for (let at = 0; at < own.length; at++) spends.push(this.#placeOf(own[at] as string, shape.names[at] as string))
+    spends.push(amounts.length, sumOf(amounts))
+    if (tokens === undefined) {
+      spends.push(0, amounts.length === 1 ? '' : amounts.join(','))
+      return
+    }
+    spends.push(this.#memoryNumber(idempotencyMs))
     this.#keyed += amounts.length
-    if (this.#memories.includes(idempotencyMs)) return
-    this.#memories.push(idempotencyMs)
+    for (let at = 0; at < tokens.length; at++) spends.push(amounts[at] as number, tokens[at] as string)
+  }
+
+  /** A group of one amount and one counter. */
+  #addLone(shape: ChargeShape, place: number, amount: number): void {
+    const last = this.#together
+    if (last?.place === place && last.rules === shape.rules) {
+      last.place += 1
+      last.amounts.push(amount)
+      this.#spends[last.countAt] = -last.amounts.length
+      this.#lines[this.#lines.length - 1] = last.amounts.length
+      return
+    }
+    const spends = this.#spends
+    const amounts = [amount]
+    spends.push(this.#shapeNumber(shape), place, -1, 0, 0, amounts)
+    this.#lines.push(1)
+    this.#together = { rules: shape.rules, place: place + 1, countAt: spends.length - 4, amounts }
+  }
+
+  #placeOf(key: string, name: string): number {
+    const known = this.#counters.get(key)
+    if (known !== undefined) return known
+    const place = FIRST_COUNTER + this.#counters.size
+    this.#counters.set(key, place)
+    this.#names.push(name)
+    return place
+  }
+
+  #shapeNumber({ rules }: ChargeShape): number {
+    const known = this.#shapes.get(rules)
+    if (known !== undefined) return known
+    this.#shapes.set(rules, this.#shapes.size + 1)
+    return this.#shapes.size
+  }
+
+  #memoryNumber(idempotencyMs: number): number {
+    const known = this.#memories.indexOf(idempotencyMs)
+    if (known !== -1) return known + 1
     this.#memoryKeys.push(...this.#keys.memories(idempotencyMs))
+    return this.#memories.push(idempotencyMs)
   }
 
   call(): ConsumeCall {
-    const first = 4 + this.#memoryKeys.length
-    const flat: (number | string)[] = []
-    for (const { shape, amounts, tokens, idempotencyMs } of this.#groups) {
-      flat.push(this.#shapes.get(shape.rules) as number)
-      for (const key of shapeKeys(shape, this.#keys)) flat.push(first + (this.#counters.get(key) as number))
-      flat.push(amounts.length, sumOf(amounts))
-      if (tokens === undefined) {
-        flat.push(0, amounts.length === 1 ? '' : amounts.join(','))
-      } else {
-        flat.push(this.#memories.indexOf(idempotencyMs) + 1)
-        for (let at = 0; at < tokens.length; at++) flat.push(amounts[at] as number, tokens[at] as string)
-      }
-    }
     return {
       groups: this.#groups,
-      keys: [...this.#memoryKeys, ...this.#counters.keys()],
+      lines: this.#lines,
+      keys: [...this.#counters.keys(), ...this.#memoryKeys],
       names: this.#names,
       memories: this.#memories,
       shapes: `[${[...this.#shapes.keys()].join(',')}]`,
-      spends: JSON.stringify(flat)
+      spends: JSON.stringify(this.#spends)
     }
   }
 }

@@ -5,9 +5,30 @@ import type { Refusal, SpendAnswer } from '../quota/quota-store.ts'
 /** The answers in a line of `metering.consume`, for `amounts`. Throws `STORE_DAMAGED`. */
 export function answersIn(line: string, amounts: readonly number[]): SpendAnswer[] {
   if (line.startsWith('=')) return allConsumed(line, amounts)
+  return entriesIn(line, amounts.length)
+}
+
+/** The answers in a line that has an entry for each. Throws `STORE_DAMAGED`. */
+export function entriesIn(line: string, count: number): SpendAnswer[] {
   const entries = line.split(';')
-  if (entries.length !== amounts.length) throw unknownReply()
-  return entries.map(answerIn)
+  if (entries.length !== count) throw unknownReply()
+  let said: string | undefined
+  let resetsAt: number | null = null
+  return entries.map((entry) => {
+    if (!isDigit(entry)) return answerIn(entry)
+    const comma = entry.indexOf(',')
+    const resets = comma === -1 ? said : entry.slice(comma + 1)
+    // The same instant as before, as a rule: it is read once.
+    if (resets !== said || said === undefined) resetsAt = instantIn(resets)
+    said = resets
+    const remaining = replyInteger(comma === -1 ? entry : entry.slice(0, comma))
+    return { outcome: 'consumed', remaining, resetsAt, replayed: false }
+  })
+}
+
+function isDigit(entry: string): boolean {
+  const code = entry.charCodeAt(0)
+  return code >= 0x30 && code <= 0x39
 }
 
 /** All of them were spent, one after the other, and the line says what remained after the last. */
@@ -28,11 +49,10 @@ function allConsumed(line: string, amounts: readonly number[]): SpendAnswer[] {
 function answerIn(entry: string): SpendAnswer {
   const body = entry.slice(1)
   switch (entry[0]) {
-    case 'c':
     case 'p': {
       const comma = body.indexOf(',')
       const remaining = replyInteger(body.slice(0, comma))
-      return { outcome: 'consumed', remaining, resetsAt: instantIn(body.slice(comma + 1)), replayed: entry[0] === 'p' }
+      return { outcome: 'consumed', remaining, resetsAt: instantIn(body.slice(comma + 1)), replayed: true }
     }
     case 'r':
       return refusalIn(body)

@@ -4,7 +4,7 @@
 -- KEYS[2]   the tenant's open holds, a sorted set by the instants at which they expire
 -- KEYS[3]   the tenant's fence, a hash: at (the epoch and the run id of the server, joined by a space), revision (the number
 --           of the last step in the epoch)
--- KEYS[4…]  three hashes for each memory of spends, and after them the counters
+-- KEYS[4…]  the counters, and after them three hashes for each memory of spends
 -- ARGV[1]   empty; tests put a clock here (epoch ms), everyone else gets the server's
 -- ARGV[2]   the number of this call: the same again is answered with the reply that is kept
 -- ARGV[3]   how long the reply is kept, in ms
@@ -16,10 +16,13 @@
 --           counter and of each reserved one; how many amounts there are; their sum, or 0 when it exceeds 9e15; the place of
 --           its memory, or 0. Without a memory the amounts follow as one text, such as '3,1,4', or '' for one; with a memory
 --           each amount and its key, '' where there is none.
+--           Groups of one shape and one amount each, from one counter each and without a memory, stand together as one
+--           where their counters follow one another in KEYS: with the place of the first, how many they are below 0, and
+--           a list of their amounts.
 --
--- Returns a text of one line for each group: either '=remaining,resets', when all of its amounts were spent now, of what
+-- Returns a text of one line for each group, or for those that stand together: either '=remaining,resets', when all of its amounts were spent now, of what
 -- remained after the last; or an entry for each amount, joined by semicolons:
---   c remaining,resets           spent now
+--   remaining,resets             spent now; without ',resets' where it is that of the last one before in the line
 --   p remaining,resets           spent by an earlier call with this key
 --   r rule,remaining,retry       refused, by the rule of this place (from 0)
 --   x amount                     the key was used for this amount
@@ -51,9 +54,9 @@ if ARGV[5] == '1' and has_expired(KEYS[2]) then return 'expired' end
 local is_ledger = ARGV[4] ~= ''
 
 local memories, shapes, groups = json(ARGV[6], 'memories'), json(ARGV[7], 'shapes'), json(ARGV[8], 'groups')
-local first_counter = 4 + 3 * #memories
+local last_counter = #KEYS - 3 * #memories
 for at, shape in ipairs(shapes) do shapes[at] = shape_of(shape) end
-read_counters(first_counter)
+read_counters(4, last_counter)
 
 -- One pass over the groups to find what is remembered, for each memory with one read of each of its hashes.
 local at = 1
@@ -72,7 +75,7 @@ while at <= length and #memories > 0 do
   local shape = shapes[take_next()]
   if not shape then fail('a shape is not there') end
   at = at + shape.places
-  local count = whole(take_next(), 1, MAX, 'a count')
+  local count = whole(take_next(), -MAX, MAX, 'a count')
   at = at + 1
   local memory = take_next()
   if memory == 0 then
@@ -80,20 +83,34 @@ while at <= length and #memories > 0 do
   else
     local keys = wanted[memory]
     if not keys then fail('a memory is not there') end
+    whole(count, 1, MAX, 'a count')
+    local size = #keys
     for place = at + 1, at + 2 * count, 2 do
       local key = groups[place]
       if type(key) ~= 'string' then fail('a key is not text') end
-      if key ~= '' then keys[#keys + 1] = key end
+      if key ~= '' then
+        size = size + 1
+        keys[size] = key
+      end
     end
     at = at + 2 * count
   end
 end
 
+-- What is remembered of a spend: its amount, its answer, and until when.
+local function remembered_in(value)
+  local amount, answer, expires = match(value, '^(%d+):([%d,-]+):(%d+)$')
+  if not amount then fail('a remembered spend is not one') end
+  return amount + 0, answer, expires + 0
+end
+
+-- For each memory by the key, as it is stored: what is not over yet, and of two the one that lasts longer.
 local remembered, stretches = {}, {}
 for memory, keys in ipairs(wanted) do
   remembered[memory], stretches[memory] = {}, {}
+  local known = remembered[memory]
   for turn = 1, 3 do
-    local hash = KEYS[1 + 3 * memory + turn - 1]
+    local hash = KEYS[last_counter + 3 * memory - 3 + turn]
     -- Fails on a key of another type, while nothing is written yet.
     local found = redis.call('HGET', hash, '#')
     if found then
@@ -102,13 +119,10 @@ for memory, keys in ipairs(wanted) do
       for place = 2, #keys do
         local value = values[place]
         if value then
-          local amount, answer, expires = match(value, '^(%d+):([%d,-]+):(%d+)$')
-          if not amount then fail('a remembered spend is not one') end
-          local other = remembered[memory][keys[place]]
-          if now < expires + 0 and (not other or other.expires < expires + 0) then
-            remembered[memory][keys[place]] =
-              { amount = amount + 0, answer = answer, expires = expires + 0, value = value }
-          end
+          local _, _, expires = remembered_in(value)
+          local key = keys[place]
+          local _, _, other = remembered_in(known[key] or '0:-:0')
+          if now < expires and other < expires then known[key] = value end
         end
       end
     end
@@ -126,74 +140,138 @@ local function amounts_in(count, sum, source)
   return amounts
 end
 
+local vouched = {}
+
+local function vouch_for_spend(memory, key, value)
+  vouched[#vouched + 1] = memory .. ' ' .. key .. ' ' .. value
+end
+
+-- Groups that stand together, each with a counter of its own.
+local function spend_each(shape, first, count, amounts)
+  if shape.places ~= 1 or type(amounts) ~= 'table' or #amounts ~= count then fail('groups do not stand together') end
+  local entries, said, own = {}, 0, {}
+  for turn = 1, count do
+    local place, amount = first + turn - 1, whole(amounts[turn], 1, MAX, 'an amount')
+    local left, ends = take_running(shape, place, amount), shape[1].ends
+    if not left then
+      own[1] = place
+      local there, least = draw(shape, own, 1, false)
+      if there and not least then fail('units in use at the same time are held, not spent') end
+      if not there then
+        entries[turn] = 'e' .. text(now)
+      elseif amount > there then
+        entries[turn] = refusal(shape, own, 1, amount, false)
+      else
+        take_drawn(shape, own, 1, amount, 0)
+        left, ends = there - amount, full_at(drawn[1])
+      end
+    end
+    if left then
+      local remaining = format(DIGITS, left)
+      entries[turn] = ends == said and remaining or remaining .. ',' .. instant_text(ends)
+      said = ends
+    end
+  end
+  return table.concat(entries, ';')
+end
+
+-- A group of several amounts, or of several counters, or with a memory: in it `known` is remembered, and `fresh` gets what
+-- is to be.
+local function spend_group(shape, base, count, sum, memory, known, fresh)
+  local has_bucket = shape.has_bucket
+  local is_plain = not has_bucket or count == 1
+  local left, least = draw(shape, groups, base, false)
+  if left and not least then fail('units in use at the same time are held, not spent') end
+  local amounts
+  if not known then
+    local source = take_next()
+    if is_plain and left and sum > 0 and sum <= left then
+      -- The amounts one by one would come to the same.
+      take_drawn(shape, groups, base, sum, 0)
+      return '=' .. text(left - sum) .. ',' .. instant_text(full_at(drawn[least]))
+    end
+    amounts = amounts_in(count, sum, source)
+  end
+
+  local expires = known and now + memories[memory]
+  local entries, size, said, resets, tail = {}, known and #fresh, nil, nil, nil
+  -- Spends are taken together, but for a bucket, which says after each when it will be full.
+  local untaken = 0
+  local function take_all()
+    if untaken > 0 then
+      take_drawn(shape, groups, base, untaken, 0)
+      for rule = 1, #shape do lefts[rule] = lefts[rule] and lefts[rule] - untaken end
+    end
+    untaken = 0
+  end
+  for turn = 1, count do
+    local amount, key, before
+    if known then
+      amount, key = whole(groups[at], 1, MAX, 'an amount'), groups[at + 1]
+      at = at + 2
+      before = known[key]
+    else
+      amount, key = amounts[turn], ''
+    end
+    if before then
+      is_plain = false
+      local first_amount, answer = remembered_in(before)
+      if first_amount ~= amount then
+        entries[turn] = 'x' .. text(first_amount)
+      else
+        entries[turn] = 'p' .. answer
+        if is_ledger then
+          vouch(shape, groups, base)
+          vouch_for_spend(memory, key, before)
+        end
+      end
+    elseif not left then
+      is_plain = false
+      entries[turn] = 'e' .. text(now)
+    elseif amount > left then
+      is_plain = false
+      take_all()
+      entries[turn] = refusal(shape, groups, base, amount, false)
+    else
+      left, untaken = left - amount, untaken + amount
+      if not resets or has_bucket then
+        take_all()
+        resets = instant_text(full_at(drawn[least]))
+        tail = known and ',' .. resets .. ':' .. text(expires)
+      end
+      local remaining = format(DIGITS, left)
+      entries[turn] = resets == said and remaining or remaining .. ',' .. resets
+      said = resets
+      if key ~= '' then
+        local value = shared_text(amount) .. ':' .. remaining .. tail
+        known[key] = value
+        fresh[size + 1], fresh[size + 2] = key, value
+        size = size + 2
+        if is_ledger then vouch_for_spend(memory, key, value) end
+      end
+    end
+  end
+  take_all()
+  return is_plain and '=' .. text(left) .. ',' .. resets or table.concat(entries, ';')
+end
+
 -- The second pass decides, in order.
-local lines, spends, vouched = {}, {}, {}
+local lines, spends = {}, {}
 for memory = 1, #memories do spends[memory] = {} end
 at = 1
 while at <= length do
-  local shape = shapes[groups[at]]
+  local shape = shapes[take_next()]
   if not shape then fail('a shape is not there') end
-  local base = at + 1
+  local base = at
   at = base + shape.places
-  local count, sum, memory = whole(groups[at], 1, MAX, 'a count'), whole(groups[at + 1], 0, MAX, 'a sum'), groups[at + 2]
-  at = at + 3
-  local known, fresh = remembered[memory], spends[memory]
-  if not known and memory ~= 0 then fail('a memory is not there') end
-  local is_plain = not shape.has_bucket or count == 1
-  local left, least = draw(shape, groups, base, false)
-  if left and not least then fail('units in use at the same time are held, not spent') end
-
-  if not known and is_plain and left and sum > 0 and sum <= left then
-    -- The amounts one by one would come to the same.
-    at = at + 1
-    take_drawn(shape, groups, base, sum, 0)
-    lines[#lines + 1] = '=' .. format(DIGITS, left - sum) .. ',' .. instant_text(full_at(drawn[least]))
+  local count, sum, memory =
+    whole(take_next(), -MAX, MAX, 'a count'), whole(take_next(), 0, MAX, 'a sum'), take_next()
+  if memory ~= 0 and not remembered[memory] then fail('a memory is not there') end
+  if count < 0 then
+    lines[#lines + 1] = spend_each(shape, groups[base], -count, take_next())
   else
-    local entries, resets = {}, nil
-    local amounts = not known and amounts_in(count, sum, take_next())
-    for turn = 1, count do
-      local amount, key
-      if known then
-        amount, key = whole(take_next(), 1, MAX, 'an amount'), take_next()
-      else
-        amount, key = amounts[turn], ''
-      end
-      local before = key ~= '' and known[key]
-      if before and now < before.expires then
-        is_plain = false
-        if before.amount ~= amount then
-          entries[turn] = 'x' .. text(before.amount)
-        else
-          entries[turn] = 'p' .. before.answer
-          if is_ledger then
-            vouch(shape, groups, base)
-            vouched[#vouched + 1] = memory .. ' ' .. key .. ' ' .. before.value
-          end
-        end
-      elseif not left then
-        is_plain = false
-        entries[turn] = 'e' .. text(now)
-      elseif amount > left then
-        is_plain = false
-        entries[turn] = refusal(shape, groups, base, amount, false)
-      else
-        take_drawn(shape, groups, base, amount, 0)
-        left = left - amount
-        for rule = 1, #shape do lefts[rule] = lefts[rule] and lefts[rule] - amount end
-        if not resets or shape.has_bucket then resets = instant_text(full_at(drawn[least])) end
-        local answer = text(left) .. ',' .. resets
-        entries[turn] = 'c' .. answer
-        if key ~= '' then
-          local expires = now + memories[memory]
-          local value = text(amount) .. ':' .. answer .. ':' .. text(expires)
-          known[key] = { amount = amount, answer = answer, expires = expires, value = value }
-          fresh[#fresh + 1] = key
-          fresh[#fresh + 1] = value
-          if is_ledger then vouched[#vouched + 1] = memory .. ' ' .. key .. ' ' .. value end
-        end
-      end
-    end
-    lines[#lines + 1] = is_plain and '=' .. text(left) .. ',' .. resets or table.concat(entries, ';')
+    whole(count, 1, MAX, 'a count')
+    lines[#lines + 1] = spend_group(shape, base, count, sum, memory, remembered[memory], spends[memory])
   end
 end
 local reply = table.concat(lines, '\n')
@@ -207,7 +285,7 @@ for memory, fields in ipairs(spends) do
   if #fields > 0 then
     local stretch = floor(now / memories[memory])
     local turn = stretch % 3
-    local hash, found = KEYS[1 + 3 * memory + turn], stretches[memory][turn + 1]
+    local hash, found = KEYS[last_counter + 3 * memory - 2 + turn], stretches[memory][turn + 1]
     if found and found < stretch then
       redis.call('UNLINK', hash)
       found = nil

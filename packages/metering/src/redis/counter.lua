@@ -18,7 +18,7 @@ local MAX = 9000000000000000
 local AFTERLIFE = 86400000
 local SLICES = 60
 
-local floor, ceil, match, format = math.floor, math.ceil, string.match, string.format
+local floor, ceil, match, format, sub = math.floor, math.ceil, string.match, string.format, string.sub
 
 local function fail(reason)
   error('ERR ' .. reason, 0)
@@ -130,7 +130,7 @@ local function rule_of(source)
 end
 
 local function state_of(source)
-  local kind = string.sub(source, 1, 1)
+  local kind = sub(source, 1, 1)
   if kind == 'w' then
     local starts, ends, used, held = match(source, '^w:(%d+):(%d+):(%d+):(%d+)$')
     if starts then
@@ -351,20 +351,20 @@ local function instant_text(instant)
   return instant and shared_text(instant) or '-'
 end
 
--- The counters of this call by their places in KEYS: read at once, looked at when they are needed, and those to be written
--- with what was taken from them.
-local sources, states, touched, first_place = nil, {}, {}, nil
+-- The counters of this call by their places in KEYS: their texts, read at once and numbered from 1; what was made of those
+-- that were looked at; and those to be written, with what was taken from them.
+local sources, states, touched, first_place, last_place = nil, {}, {}, nil, nil
 
-local function read_counters(first)
-  first_place = first
-  sources = first > #KEYS and {} or redis.call('MGET', unpack(KEYS, first, #KEYS))
+local function read_counters(first, last)
+  first_place, last_place = first, last
+  sources = first > last and {} or redis.call('MGET', unpack(KEYS, first, last))
 end
 
 -- The counter in a place as it was left; false where there is none.
 local function stored_at(place)
   local state = states[place]
   if state ~= nil then return state end
-  local source = sources[whole(place, first_place, #KEYS, 'the place of a counter') - first_place + 1]
+  local source = sources[whole(place, first_place, last_place, 'the place of a counter') - first_place + 1]
   if source then
     state = state_of(source)
   else
@@ -384,7 +384,8 @@ local function counter_at(place, rule)
 end
 
 -- The rules of a shape, which is what an array of charges comes to without the names of its counters. A call lists for
--- each rule the place of its counter and those of the reserved ones, in this order.
+-- each rule the place of its counter and those of the reserved ones, in this order. `running` is of a shape of one counter
+-- that counts in windows: how its text begins while it is in the present one.
 local function shape_of(sources_of_rules)
   local shape = { places = 0, at = {} }
   for at, source in ipairs(sources_of_rules) do
@@ -395,6 +396,10 @@ local function shape_of(sources_of_rules)
     shape.has_bucket = shape.has_bucket or rule.kind == 't'
   end
   if #shape == 0 then fail('a shape has no rules') end
+  local rule = shape[1]
+  if shape.places == 1 and rule.starts then
+    shape.running = 'w:' .. text(rule.starts) .. ':' .. text(rule.ends) .. ':'
+  end
   return shape
 end
 
@@ -439,6 +444,21 @@ local function take_drawn(shape, places, base, amount, held)
       touched[place] = (touched[place] or 0) + amount
     end
   end
+end
+
+-- Takes from the counter of a shape that has one, by its text alone, and says what it has left. That is a fifth of the work
+-- for the counter that is met most: a window that goes on and has enough. Nil, and nothing done, for any other.
+local function take_running(shape, place, amount)
+  local running, at = shape.running, place - first_place + 1
+  local source = states[place] == nil and sources[at]
+  if not running or not source or sub(source, 1, #running) ~= running then return nil end
+  local used, held = match(source, '^(%d+)(:%d+)$', #running + 1)
+  if not used then return nil end
+  local left = shape[1].quantity - used - amount
+  if left < 0 then return nil end
+  sources[at] = running .. format(DIGITS, used + amount) .. held
+  touched[place] = (touched[place] or 0) + amount
+  return left
 end
 
 -- Looks at counters as they will be at an instant to come, if nobody draws on them until then.
@@ -531,17 +551,20 @@ local function as_new_at(state)
 end
 
 local function write_counters()
+  local call = redis.call
   for place in pairs(touched) do
     local state = states[place]
-    if state.is_stored then
+    if not state then
+      call('SET', KEYS[place], sources[place - first_place + 1], 'KEEPTTL')
+    elseif state.is_stored then
       -- A window that goes on expires when it was to expire.
-      redis.call('SET', KEYS[place], written(state), 'KEEPTTL')
+      call('SET', KEYS[place], written(state), 'KEEPTTL')
     else
       local as_new = as_new_at(state)
       if as_new and as_new < NEVER - AFTERLIFE then
-        redis.call('SET', KEYS[place], written(state), 'PXAT', shared_text(as_new + AFTERLIFE))
+        call('SET', KEYS[place], written(state), 'PXAT', shared_text(as_new + AFTERLIFE))
       else
-        redis.call('SET', KEYS[place], written(state))
+        call('SET', KEYS[place], written(state))
       end
     end
   end
@@ -553,7 +576,7 @@ end
 local function told(fence, is_more)
   local lines = {}
   for place, units in pairs(touched) do
-    local state = states[place]
+    local state = stored_at(place)
     local as_new = as_new_at(state)
     local forget = as_new and as_new < NEVER - AFTERLIFE and as_new + AFTERLIFE
     lines[#lines + 1] = format('%d %.0f %s %s', place, units, instant_text(forget), written(state))

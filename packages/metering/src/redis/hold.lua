@@ -46,7 +46,7 @@ local shape, places = rules[1] and shape_of(rules[1]), rules[2]
 if #names ~= #KEYS - 2 or (operation ~= 'end' and hold_count ~= 1) then fail('the names are not those of the keys') end
 local place_of = {}
 for at, name in ipairs(names) do place_of[name] = at + 2 end
-read_counters(3 + hold_count)
+read_counters(3 + hold_count, #KEYS)
 
 local function hold_of(source)
   local first, naming, rest = match(source, '^([^\n]*)\n([^\n]*)\n(.*)$')

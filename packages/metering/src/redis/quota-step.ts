@@ -8,7 +8,7 @@ interface NamedKeys {
   readonly names: readonly string[]
   /** How long spends are remembered in each memory; of `metering.consume`. */
   readonly memories?: readonly number[]
-  /** The place of the first name in KEYS, from 1; otherwise the counters are the last of what `metering.consume` has. */
+  /** The place of the first name in KEYS, from 1; that of `metering.consume` unless given. */
   readonly first?: number
 }
 
@@ -18,7 +18,7 @@ const NOTHING: QuotaStep = { revision: 0, counters: [], spends: [], holds: [] }
 export function stepOf(
   revision: ScriptReply | undefined,
   counters: ScriptReply | undefined,
-  { names, memories = [], first = 4 + 3 * memories.length }: NamedKeys,
+  { names, memories = [], first = 4 }: NamedKeys,
   spends: ScriptReply | undefined,
   holds?: ScriptReply
 ): QuotaStep {

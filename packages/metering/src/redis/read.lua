@@ -17,7 +17,7 @@ if fence then return fence end
 if ARGV[3] == '1' and has_expired(KEYS[1]) then return 'expired' end
 local rules = json(ARGV[4], 'rules')
 local shape = shape_of(rules[1])
-read_counters(3)
+read_counters(3, #KEYS)
 if not draw(shape, rules[2], 1, true) then return 'e' .. text(now) end
 local readings = {}
 for at in ipairs(shape) do

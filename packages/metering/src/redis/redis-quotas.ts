@@ -25,8 +25,8 @@ import {
 } from '../quota/request-checks.ts'
 import { CallerPlaces } from './caller-places.ts'
 import { chargeShape } from './charge-shapes.ts'
-import { type ConsumeCall, planCalls, replanned } from './consume-plan.ts'
-import { answersIn, instantIn, refusalIn, unknownReply } from './consume-reply.ts'
+import { type ConsumeCall, type PlannedGroup, planCalls, replanned } from './consume-plan.ts'
+import { answersIn, entriesIn, instantIn, refusalIn, unknownReply } from './consume-reply.ts'
 import { holdIn } from './hold-text.ts'
 import type { QuotaDurability, QuotaPlace } from './quota-durability.ts'
 import { holdName } from './quota-keys.ts'
@@ -206,7 +206,8 @@ export function quotaStoreOn(
   }
 
   return {
-    supports: { durable: durability.durable, shared: true },
+    // With a ledger every call is a transaction of its.
+    supports: { durable: durability.durable, shared: true, pipelined: durability.secure === undefined },
 
     async consume(tenant, groups, { signal } = {}) {
       signal?.throwIfAborted()
@@ -220,11 +221,7 @@ export function quotaStoreOn(
           (place, mayEnd) => consumeOnce(place, place === planned ? call : replanned(place.keys, call), mayEnd),
           planned
         )
-        for (const [at, { group, amounts }] of call.groups.entries()) {
-          const found = answersIn(lines[at] ?? '', amounts)
-          if (answers[group]?.length === 0) answers[group] = found
-          else answers[group]?.push(...found)
-        }
+        addAnswers(answers, call, lines)
       }
       return answers
     },
@@ -297,6 +294,27 @@ export function quotaStoreOn(
         ended.push(...(await endExpired(await durability.place(tenant), limit - ended.length)))
       }
       return ended
+    }
+  }
+}
+
+/** Adds what the lines of a reply say to the answers of the groups. */
+function addAnswers(
+  answers: SpendAnswer[][],
+  { groups, lines: together }: ConsumeCall,
+  lines: readonly string[]
+): void {
+  let next = 0
+  for (let at = 0; at < together.length; at++) {
+    const line = lines[at] ?? ''
+    const count = together[at] as number
+    if (count > 1) {
+      for (const answer of entriesIn(line, count)) answers[(groups[next++] as PlannedGroup).group] = [answer]
+    } else {
+      const { group, amounts } = groups[next++] as PlannedGroup
+      const found = answersIn(line, amounts)
+      if (answers[group]?.length === 0) answers[group] = found
+      else answers[group]?.push(...found)
     }
   }
 }

@@ -48,7 +48,7 @@ export function sqlQuotaStore(db: SqlDatabase): QuotaStore {
   ): Promise<Answer> => db.run(() => step(tenant, counters, load, decide), options)
 
   return {
-    supports: { durable: db.supports.durable, shared: true },
+    supports: { durable: db.supports.durable, shared: true, pipelined: false },
     async consume(tenant, groups, options) {
       checkConsume(tenant, groups)
       const counters = [...new Set(groups.flatMap(({ charges }) => counterKeys(charges)))]

@@ -1,4 +1,7 @@
 import { setMaxListeners } from 'node:events'
+import { testPlatform } from '@enablement/core/testing'
+import type { Limit } from '@enablement/metering'
+import { memoryQuotaStore } from '@enablement/metering/memory'
 import { describe, expect, it } from 'vitest'
 import { settled, stage } from './stage.ts'
 
@@ -148,5 +151,77 @@ describe('spends of one tick', () => {
     Object.assign(store, { consume: () => Promise.resolve([[]]) })
     const org = quotas.bind({ tenant: 'org', limit: 'llm-tokens' })
     await expect(org.consume()).rejects.toThrow(TypeError)
+  })
+})
+
+describe('spends to a store that has use for a second call', () => {
+  const pipelined = () => {
+    const platform = testPlatform()
+    const memory = memoryQuotaStore({ platform })
+    const supports = { ...memory.supports, pipelined: true }
+    const { quotas, store } = stage({ platform, underlying: { ...memory, supports } })
+    const org = quotas.bind({ tenant: 'org', limit: 'llm-tokens' })
+    const sizes = () =>
+      store.calls.map(({ args }) => (args[1] as { amounts: number[] }[]).map(({ amounts }) => amounts.length))
+    return { org, store, sizes }
+  }
+
+  it('are divided among two calls when many wait, and wait while both are under way', async () => {
+    const { org, store, sizes } = pipelined()
+    const open = store.stall()
+    const first = Array.from({ length: 600 }, () => org.consume())
+    await settled()
+    const then = Array.from({ length: 300 }, () => org.consume())
+    await settled()
+    expect(sizes()).toEqual([[256], [256, 88]])
+    open()
+    const remaining = (await Promise.all([...first, ...then])).map(
+      (answer) => 'remaining' in answer && answer.remaining
+    )
+    expect(remaining.toSorted((one, other) => Number(other) - Number(one))).toEqual(
+      Array.from({ length: 900 }, (_, at) => 9_999 - at)
+    )
+    expect(
+      sizes()
+        .flat(2)
+        .reduce((sum, size) => sum + size)
+    ).toBe(900)
+  })
+
+  it('go together when they are few', async () => {
+    const { org, store, sizes } = pipelined()
+    const open = store.stall()
+    const first = Array.from({ length: 127 }, () => org.consume())
+    await settled()
+    expect(sizes()).toEqual([[127]])
+    const more = Array.from({ length: 200 }, () => org.consume())
+    await settled()
+    expect(sizes()).toEqual([[127], [200]])
+    open()
+    await Promise.all([...first, ...more])
+  })
+
+  it('draw each on the limits of its own call', async () => {
+    const platform = testPlatform()
+    const memory = memoryQuotaStore({ platform })
+    let plan: Limit = { name: 'plan', quantity: 1, period: 'lifetime' }
+    const { quotas, store } = stage({
+      platform,
+      underlying: { ...memory, supports: { ...memory.supports, pipelined: true } },
+      limits: () => plan
+    })
+    const org = quotas.bind({ tenant: 'org', path: ['a'], limit: 'plan' })
+    await org.consume()
+    const open = store.stall()
+    const one = org.consume()
+    await settled()
+    plan = { ...plan, children: { a: { quantity: 1 } } }
+    const other = org.consume()
+    await settled()
+    open()
+    expect([await one, await other]).toMatchObject([
+      { outcome: 'refused', level: { limit: 'plan', path: [] } },
+      { outcome: 'refused', level: { limit: 'plan', path: [] } }
+    ])
   })
 })

@@ -27,7 +27,7 @@ function inTurn(stores: readonly QuotaStore[]): QuotaStore {
     return stores[calls % stores.length] as QuotaStore
   }
   return {
-    supports: { durable: 'none', shared: true },
+    supports: { durable: 'none', shared: true, pipelined: false },
     consume: (...call) => next().consume(...call),
     hold: (...call) => next().hold(...call),
     settle: (...call) => next().settle(...call),
