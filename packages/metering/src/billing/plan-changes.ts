@@ -173,11 +173,12 @@ export function createPlanChanges(options: PlanChangesOptions): PlanChanges {
   ): Promise<ChangeOutcome | undefined> {
     const { tenant, subscription } = asked
     const key = { tenant, subscription, idempotencyKey, fingerprint: fingerprintOf(asked) }
+    const now = clock.now()
+    // In this order: what was decided under the key since then has moved the record, and the commit below is stale.
+    const record = await current(tenant, subscription, now)
     const known = await store.findChange(tenant, subscription, idempotencyKey)
     if (known !== undefined && known.fingerprint !== key.fingerprint) return { outcome: 'conflict' }
     if (known?.status === 'done') return replayedChange(known)
-    const now = clock.now()
-    const record = await current(tenant, subscription, now)
     if (record?.paying === idempotencyKey) return known === undefined ? undefined : pay(record, known, signal)
     const refusal = refusalOf(record) ?? endingOf(record)
     if (record === undefined || refusal !== undefined) return refusal
@@ -208,11 +209,12 @@ export function createPlanChanges(options: PlanChangesOptions): PlanChanges {
   async function attemptCancel(asked: CancelRequest, idempotencyKey: string): Promise<CancelOutcome | undefined> {
     const { tenant, subscription, when, unusedCredits } = asked
     const key = { tenant, subscription, idempotencyKey, fingerprint: cancelFingerprintOf(asked) }
+    const now = clock.now()
+    // In this order, as in `attemptChange`.
+    const record = await current(tenant, subscription, now)
     const known = await store.findChange(tenant, subscription, idempotencyKey)
     if (known !== undefined)
       return known.fingerprint === key.fingerprint ? replayedCancel(known) : { outcome: 'conflict' }
-    const now = clock.now()
-    const record = await current(tenant, subscription, now)
     const refusal = refusalOf(record)
     if (record === undefined || refusal !== undefined) return refusal
     const plan = record.plan.name

@@ -151,6 +151,28 @@ describe('a plan change', () => {
     expect(await waiting()).toHaveLength(3)
   })
 
+  it('of one key happens once, also when another process makes it while this one looks for it', async () => {
+    const { change, clock, platform, request, store, waiting } = await stage()
+    clock.jumpWallTo(JANUARY.from + 10 * DAY)
+    let answers: unknown
+    const slow = createPlanChanges({
+      store: {
+        ...store,
+        async findChange(...of) {
+          const found = await store.findChange(...of)
+          // What it found is old by the time that it is told.
+          answers ??= await change('k1')
+          return found
+        }
+      },
+      profile: 'second',
+      rounding: 'half-even',
+      platform
+    })
+    expect(await slow.change(request(), { idempotencyKey: 'k1' })).toEqual(answers)
+    expect(await waiting()).toHaveLength(3)
+  })
+
   it('of a subscription that nobody knows is said so', async () => {
     const { change } = await stage()
     expect(await change('k', { subscription: 'none' })).toEqual({ outcome: 'unknown-subscription' })
