@@ -24,6 +24,16 @@ const allowances: readonly Allowance[] = [
     reason: 'salts hide erased details from whoever knows the seed of a platform'
   },
   {
+    file: 'packages/runtime/src/process/guest-program.ts',
+    names: ['globalThis under another name'],
+    reason: 'runs inside the sandbox and defines there what its guest finds'
+  },
+  {
+    file: 'packages/runtime/src/process/guest-world.ts',
+    names: ['Date under another name', 'Math.random'],
+    reason: "runs inside the sandbox and puts the host's clock and chance in the place of the machine's"
+  },
+  {
     file: 'packages/messaging/src/crypto/noble-provider.ts',
     names: ['@noble/hashes/utils.js randomBytes'],
     reason: 'key material comes from the crypto provider alone, never from the platform, which may be seeded'

@@ -17,12 +17,12 @@ import { type Package, packageOf, packagesIn, relative, typescriptIn } from './w
 const corePackage = '@enablement/core'
 
 /**
- * Folders that adapt a database, a vendor, a command line or a test. One that is a published subpath and imports a node built-in is an
- * adapter too, whatever its name.
+ * Folders that adapt a database, a vendor, an operating system, a command line or a test. One that is a published subpath
+ * and imports a node built-in is an adapter too, whatever its name.
  */
 const adapters: ReadonlySet<string> = new Set(
   (
-    'memory sql sqlite postgres redis quickjs process cli testing ' +
+    'memory sql sqlite postgres redis quickjs process cgroup disk gpu host-monitor resolver certificate cli testing ' +
     'slack email webhook inbox websocket mcp langgraph cloudevents stripe openmeter prometheus opentelemetry ai-sdk openai-agents'
   ).split(' ')
 )

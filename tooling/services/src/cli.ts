@@ -4,7 +4,7 @@
  *   node tooling/services/src/cli.ts prepare    fetches redis-server where it is missing, as a test run would
  */
 import process from 'node:process'
-import { ensureRedis, findChromium, findPostgres, findRedis, MissingServiceError } from './index.ts'
+import { ensureRedis, findBubblewrap, findChromium, findPostgres, findRedis, MissingServiceError } from './index.ts'
 import { onPath, variable } from './locate.ts'
 
 function status(): void {
@@ -13,7 +13,8 @@ function status(): void {
     ['redis', shown(variable('REDIS_URL'), findRedis(), fetchable)],
     ['redis cluster', shown(variable('REDIS_CLUSTER_URLS'), findRedis(), fetchable)],
     ['postgres', shown(variable('POSTGRES_URL'), findPostgres(), 'missing')],
-    ['chromium', findChromium() ?? fetchable]
+    ['chromium', findChromium() ?? fetchable],
+    ['bubblewrap', findBubblewrap() ?? fetchable]
   ]
   for (const [name, found] of rows) console.log(`${name.padEnd(14)} ${found}`)
 }
