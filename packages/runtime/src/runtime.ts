@@ -1,83 +1,28 @@
-import {
-  type ApprovalGate,
-  createIdSource,
-  type Platform,
-  parseOptions,
-  reporter,
-  systemPlatform,
-  type UsageSink
-} from '@enablement/core'
+import { CoreError, createIdSource, parseOptions, reporter, systemPlatform } from '@enablement/core'
 import type { Duty } from '@enablement/core/schedule'
-import { z } from 'zod'
-import type { CheckpointStore } from './checkpoint/checkpoint-store.ts'
+import type { CheckpointSummary } from './checkpoint/checkpoint-store.ts'
 import { type CheckpointSealer, createCheckpointSealer } from './checkpoint/sealing.ts'
 import type { Incident } from './incident/incident.ts'
 import { stepEvidence } from './incident/incident-evidence.ts'
-import type { IncidentStore } from './incident/incident-store.ts'
 import { end, exhaust, type IncidentDeps } from './incident/memory-exhaustion.ts'
 import { OWNERSHIP_MS, type RecoveryOutcome, type Resumption, recoverIncident } from './incident/recovery.ts'
+import { createMemoryMonitor } from './monitor/memory-monitor.ts'
+import { captureSetup, startUnassigned } from './pool/preparation.ts'
+import type { PreparedImage, PreparedSandbox, PrepareImageOptions, PrepareOptions } from './pool/prepared-sandbox.ts'
 import { RuntimeError } from './runtime-error.ts'
-import type { RuntimeEvent } from './runtime-event.ts'
+import {
+  callSchemas,
+  type LimitQuestion,
+  memoryLimitsOf,
+  type OpenOptions,
+  type RecoverOptions,
+  type RestoreOptions,
+  type RuntimeOptions,
+  runtimeSchema
+} from './runtime-options.ts'
 import { type LiveSandboxDeps, liveSandbox, type Ownership, type SandboxIdentity } from './sandbox/live-sandbox.ts'
-import { MEMORY_LIMIT_MAX_BYTES, MEMORY_LIMIT_MIN_BYTES } from './sandbox/memory-size.ts'
 import type { HostFunctions, Sandbox } from './sandbox/sandbox.ts'
 import type { RestoredSandbox, SandboxHost, SandboxSpec } from './sandbox/sandbox-host.ts'
-
-/** What a runtime is made of. */
-export interface RuntimeOptions {
-  readonly host: SandboxHost
-  /** Who is asked for more memory. */
-  readonly approvals: ApprovalGate
-  readonly checkpoints: CheckpointStore
-  readonly incidents: IncidentStore
-  /** 32 bytes that checkpoints are sealed under, the same in every process that recovers them. */
-  readonly sealingKey: Uint8Array
-  /** Host functions of every sandbox; `open`, `restore` and `recover` may bring their own. */
-  readonly hostFunctions?: HostFunctions
-  /** Where runs are reported: `sandbox-milliseconds`, once per run. Sandboxes then need a `subscription`. */
-  readonly usage?: UsageSink
-  /** What to ask for, in bytes; twice the current limit unless given. Cut to 2 GiB; must be above the current limit. */
-  readonly requestedLimit?: (incident: LimitQuestion) => number
-  /** How long the checkpoint of an incident can be restored: 30 days unless given, one minute to a year. */
-  readonly incidentTtlMs?: number
-  /** Is told what happens. What it throws is dropped. */
-  readonly observe?: (event: RuntimeEvent) => void
-  readonly platform?: Platform
-}
-
-/** What `requestedLimit` decides on. */
-export interface LimitQuestion {
-  readonly tenant: string
-  readonly agent: string
-  readonly sandboxId: string
-  readonly limitBytes: number
-  readonly peakBytes: number
-}
-
-/** What a sandbox is opened with. */
-export interface OpenOptions {
-  readonly tenant: string
-  readonly agent: string
-  /** Who is charged for its runs; required when the runtime has a `usage` sink. */
-  readonly subscription?: string
-  /** 1 MiB to 2 GiB: what the guest may have allocated at any time. */
-  readonly memoryLimitBytes: number
-  /** Instead of the runtime's own. */
-  readonly hostFunctions?: HostFunctions
-}
-
-/** What a sandbox is restored with. */
-export interface RestoreOptions extends OpenOptions {
-  /** Bytes that `sandbox.checkpoint()` gave. They may be restored any number of times, each a sandbox of its own. */
-  readonly checkpoint: Uint8Array
-}
-
-/** How an incident is recovered. */
-export interface RecoverOptions {
-  readonly signal?: AbortSignal
-  /** Instead of the runtime's own. Calls in flight are issued again to the functions of the same names. */
-  readonly hostFunctions?: HostFunctions
-}
 
 /** Sandboxes that run out of memory and come back. */
 export interface Runtime extends AsyncDisposable {
@@ -89,6 +34,13 @@ export interface Runtime extends AsyncDisposable {
    */
   restore(options: RestoreOptions, call?: { readonly signal?: AbortSignal }): Promise<Sandbox>
   /**
+   * Runs a set-up once and keeps what it left, for `prepare`. The image belongs to this process and to no tenant: put no
+   * secret of one into it. Throws `SETUP_FAILED`, `CHECKPOINT_REFUSED`, and as `open`.
+   */
+  prepareImage(options: PrepareImageOptions, call?: { readonly signal?: AbortSignal }): Promise<PreparedImage>
+  /** Starts a sandbox that nobody has yet; what a pool keeps ready. Throws as `open`. */
+  prepare(options: PrepareOptions): Promise<PreparedSandbox>
+  /**
    * Carries an incident on from wherever it stands: waits for the verdict, raises the limit, brings the sandbox back.
    * Works in any process that has the stores and the sealing key, also after a crash between any two steps. Throws
    * `INCIDENT_UNKNOWN`, `CHECKPOINT_MISSING` and the other `CHECKPOINT_…` codes, and what the stores and the gate throw;
@@ -97,58 +49,21 @@ export interface Runtime extends AsyncDisposable {
   recover(incidentId: string, options?: RecoverOptions): Promise<RecoveryOutcome>
   /** A tenant's incidents that `recover` leads on, the oldest first, at most 1,000. */
   incidents(tenant: string): Promise<readonly Incident[]>
+  /** A tenant's checkpoints in the store, the oldest first, at most 1,000. */
+  checkpoints(tenant: string): Promise<readonly CheckpointSummary[]>
   /** Removes expired checkpoints; for `startWorker`. */
   readonly duties: readonly Duty[]
   /** Closes every sandbox and the host. */
   close(): Promise<void>
 }
 
-/** Names are keys in stores and audit entries: short enough to index, no control characters to forge a log line with. */
-const nameSchema = z
-  .string()
-  .min(1)
-  .max(200)
-  .regex(/^\P{Cc}+$/u, 'must not contain control characters')
-
-/** What a guest may call and an operator can read. */
-const functionsSchema = z.record(
-  z.string().regex(/^[A-Za-z_$][\w$]{0,63}$/, 'must be an identifier of at most 64 characters'),
-  z.custom<(...args: never[]) => unknown>((value) => typeof value === 'function', 'must be a function')
-)
-
-const portSchema = z.custom<object>((value) => typeof value === 'object' && value !== null, 'must be an object')
-const callbackSchema = z.custom<() => void>((value) => typeof value === 'function', 'must be a function')
-
-const runtimeSchema: z.ZodType<RuntimeOptions> = z.strictObject({
-  host: portSchema,
-  approvals: portSchema,
-  checkpoints: portSchema,
-  incidents: portSchema,
-  sealingKey: z.instanceof(Uint8Array).refine((key) => key.length === 32, 'must be 32 bytes'),
-  hostFunctions: functionsSchema.optional(),
-  usage: portSchema.optional(),
-  requestedLimit: callbackSchema.optional(),
-  incidentTtlMs: z.int().min(60_000).max(31_536_000_000).optional(),
-  observe: callbackSchema.optional(),
-  platform: portSchema.optional()
-}) as unknown as z.ZodType<RuntimeOptions>
-
-const openFields = {
-  tenant: nameSchema,
-  agent: nameSchema,
-  subscription: nameSchema.optional(),
-  memoryLimitBytes: z.int().min(MEMORY_LIMIT_MIN_BYTES).max(MEMORY_LIMIT_MAX_BYTES),
-  hostFunctions: functionsSchema.optional()
-}
+const SETUP_TIMEOUT_MS = 30_000
 
 /** Checkpoint lifetimes: an incident waits for people, a checkpoint in hand for a program. */
 const INCIDENT_TTL_MS = 2_592_000_000
 const CHECKPOINT_TTL_MS = 86_400_000
-const CHECKPOINT_TTL_MAX_MS = 31_536_000_000
 
-const checkpointTtlSchema = z.int().min(1).max(CHECKPOINT_TTL_MAX_MS)
-
-const INCIDENTS_LISTED_MAX = 1_000
+const LISTED_MAX = 1_000
 
 /** Checkpoints removed in one run of the duty, so that it can be stopped in between. */
 const EXPIRED_PER_RUN = 100
@@ -165,19 +80,14 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   const sealing: Promise<CheckpointSealer> = createCheckpointSealer(checked.sealingKey)
   sealing.catch(() => undefined)
   const open = new Set<Sandbox>()
+  const prepared = new Set<AsyncDisposable>()
   const incidentsUnderWay = new Set<Promise<unknown>>()
   let closed = false
+  const assertOpen = (): void => {
+    if (closed) throw new RuntimeError('CLOSED', 'the runtime was closed', { what: 'runtime' })
+  }
 
-  const openSchema = z.strictObject(openFields).refine((opened) => usage === undefined || opened.subscription, {
-    path: ['subscription'],
-    message: 'must be given, for runs are reported to a usage sink'
-  })
-  const restoreSchema = z
-    .strictObject({ ...openFields, checkpoint: z.instanceof(Uint8Array) })
-    .refine((opened) => usage === undefined || opened.subscription, {
-      path: ['subscription'],
-      message: 'must be given, for runs are reported to a usage sink'
-    })
+  const schemas = callSchemas(host, usage !== undefined)
 
   const incidentDeps = async (): Promise<IncidentDeps> => ({
     clock,
@@ -203,6 +113,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   }
 
   const liveDeps = (hostFunctions: HostFunctions, onGone: () => void): LiveSandboxDeps => ({
+    hostKind: host.kind,
     clock,
     observe,
     usage,
@@ -210,8 +121,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     onGone,
     end: (sandbox) => end(clock, sandbox),
     async seal(identity, image, ttlMs) {
-      const validForMs = parseOptions(checkpointTtlSchema, 'sandbox.checkpoint', ttlMs ?? CHECKPOINT_TTL_MS)
-      return (await sealing).seal(await header(identity, nextId(), validForMs), image)
+      return (await sealing).seal(await header(identity, nextId(), ttlMs ?? CHECKPOINT_TTL_MS), image)
     },
     async exhaust(identity, { sandbox, alive, evaluation, peakBytes, evidence, ownership }) {
       const { id: sandboxId, tenant, agent, subscription, incarnation, memoryLimitBytes: limitBytes } = identity
@@ -253,7 +163,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
       wanted = twice
     }
     const usable = Number.isSafeInteger(wanted) && wanted > question.limitBytes
-    return Math.min(usable ? wanted : twice, MEMORY_LIMIT_MAX_BYTES)
+    return Math.min(usable ? wanted : twice, memoryLimitsOf(host).maxBytes)
   }
 
   const start = async (
@@ -262,29 +172,96 @@ export function createRuntime(options: RuntimeOptions): Runtime {
     make: (spec: SandboxSpec, hooks: Parameters<SandboxHost['create']>[1]) => Promise<RestoredSandbox>,
     ownership?: Ownership
   ): Promise<Sandbox> => {
-    if (closed) throw new RuntimeError('CLOSED', 'the runtime was closed', { what: 'runtime' })
+    assertOpen()
     let sandbox: Sandbox | undefined
     const forget = (): void => {
       if (sandbox !== undefined) open.delete(sandbox)
     }
     const live = liveSandbox(identity, liveDeps(hostFunctions, forget))
-    const restored = await make(
-      {
-        sandboxId: identity.id,
-        memoryLimitBytes: identity.memoryLimitBytes,
-        criticalAtBytes: live.criticalAtBytes,
-        criticalClearBytes: live.criticalClearBytes,
-        hostFunctions: Object.keys(hostFunctions),
-        seed: random.fill(new Uint8Array(16)),
-        now: () => clock.now()
-      },
-      live.hooks
-    )
+    const restored = await make(specOf(identity, Object.keys(hostFunctions)), live.hooks)
+    // It may have been closed while the host was at it.
+    if (closed) await restored.sandbox.kill()
+    assertOpen()
     sandbox = live.attach(restored.sandbox, restored, ownership)
-    open.add(sandbox)
-    const { tenant, agent, id: sandboxId, memoryLimitBytes } = identity
-    observe({ type: 'sandbox.opened', tenant, agent, sandboxId, memoryLimitBytes })
+    opened(sandbox)
     return sandbox
+  }
+
+  const opened = (sandbox: Sandbox): void => {
+    open.add(sandbox)
+    const { tenant, agent, id: sandboxId, memoryLimitBytes } = sandbox
+    observe({ type: 'sandbox.opened', tenant, agent, sandboxId, memoryLimitBytes })
+  }
+
+  const specOf = (
+    { id: sandboxId, incarnation, memoryLimitBytes }: Pick<SandboxIdentity, 'id' | 'incarnation' | 'memoryLimitBytes'>,
+    hostFunctions: readonly string[]
+  ): SandboxSpec => {
+    const { criticalAtBytes, criticalClearBytes } = createMemoryMonitor(memoryLimitBytes)
+    return {
+      sandboxId,
+      incarnation,
+      memoryLimitBytes,
+      criticalAtBytes,
+      criticalClearBytes,
+      hostFunctions,
+      seed: random.fill(new Uint8Array(16)),
+      now: () => clock.now()
+    }
+  }
+
+  const prepare = async (options: PrepareOptions): Promise<PreparedSandbox> => {
+    assertOpen()
+    const { memoryLimitBytes, hostFunctions: names = [], image } = options
+    const id = nextId()
+    const guest = await startUnassigned(host, specOf({ id, incarnation: 1, memoryLimitBytes }, names), image)
+    // It may have been closed while the host was at it.
+    if (closed) await guest.sandbox.kill()
+    assertOpen()
+    let given = false
+    const unassigned: AsyncDisposable = { [Symbol.asyncDispose]: () => guest.sandbox.kill() }
+    prepared.add(unassigned)
+    const take = (): void => {
+      given = true
+      prepared.delete(unassigned)
+    }
+    const close = async (): Promise<void> => {
+      if (given) return
+      take()
+      await guest.sandbox.kill()
+    }
+    return {
+      id,
+      memoryLimitBytes,
+      isReady: () => !given && !closed && guest.sandbox.isAlive(),
+      assign(owner) {
+        const { hostFunctions = commonFunctions, ...who } = parseOptions(schemas.assign, 'prepared.assign', owner)
+        const missing = names.find((name) => !Object.hasOwn(hostFunctions, name))
+        if (missing !== undefined) {
+          const message = 'must have every function that the sandbox was prepared with'
+          throw new CoreError('INVALID_OPTIONS', `prepared.assign: hostFunctions.${missing} ${message}`, {
+            subject: 'prepared.assign',
+            issues: [{ path: `hostFunctions.${missing}`, message }]
+          })
+        }
+        if (given || closed || !guest.sandbox.isAlive()) {
+          const reason = given ? 'it was given away or closed' : 'its host has lost it'
+          throw new RuntimeError('SANDBOX_GONE', `prepared sandbox ${id} is gone: ${reason}`, { sandboxId: id, reason })
+        }
+        take()
+        const identity = { id, ...who, subscription: who.subscription, incarnation: 1, memoryLimitBytes }
+        const live = liveSandbox(
+          identity,
+          liveDeps(hostFunctions, () => open.delete(sandbox))
+        )
+        const sandbox = live.attach(guest.sandbox, { evaluation: 'none', calls: [] })
+        guest.connect(live.hooks)
+        opened(sandbox)
+        return sandbox
+      },
+      close,
+      [Symbol.asyncDispose]: close
+    }
   }
 
   const create = async (spec: SandboxSpec, hooks: Parameters<SandboxHost['create']>[1]): Promise<RestoredSandbox> => ({
@@ -347,7 +324,7 @@ export function createRuntime(options: RuntimeOptions): Runtime {
 
   const close = async (): Promise<void> => {
     closed = true
-    await Promise.all([...open].map((sandbox) => sandbox.close()))
+    await Promise.all([...open, ...prepared].map((sandbox) => sandbox[Symbol.asyncDispose]()))
     // A sandbox that is being checkpointed must not lose its thread over this.
     await Promise.allSettled(incidentsUnderWay)
     await host.close()
@@ -356,22 +333,32 @@ export function createRuntime(options: RuntimeOptions): Runtime {
   return {
     async open(opening, { signal } = {}) {
       signal?.throwIfAborted()
-      const opened = parseOptions(openSchema, 'runtime.open', opening) as OpenOptions
+      const opened = parseOptions(schemas.open, 'runtime.open', opening)
       return unlessAborted(start(identityOf(opened), opened.hostFunctions ?? commonFunctions, create), signal)
     },
     async restore(restoring, { signal } = {}) {
       signal?.throwIfAborted()
-      const opened = parseOptions(restoreSchema, 'runtime.restore', restoring) as RestoreOptions
+      const opened = parseOptions(schemas.restore, 'runtime.restore', restoring)
       const [sealer, engine] = await Promise.all([sealing, host.engine()])
       const { image } = await sealer.open(opened.checkpoint, { tenant: opened.tenant, engine, now: clock.now() })
       const make = (spec: SandboxSpec, hooks: Parameters<SandboxHost['create']>[1]) => host.restore(image, spec, hooks)
       return unlessAborted(start(identityOf(opened), opened.hostFunctions ?? commonFunctions, make), signal)
     },
+    async prepareImage(preparing, { signal } = {}) {
+      signal?.throwIfAborted()
+      assertOpen()
+      const checked = parseOptions(schemas.prepareImage, 'runtime.prepareImage', preparing)
+      const { memoryLimitBytes, code, hostFunctions = {}, timeoutMs = SETUP_TIMEOUT_MS } = checked
+      const spec = specOf({ id: nextId(), incarnation: 1, memoryLimitBytes }, Object.keys(hostFunctions))
+      return captureSetup({ host, clock, spec, code, hostFunctions, timeoutMs, signal })
+    },
+    prepare: async (preparing) => prepare(parseOptions(schemas.prepare, 'runtime.prepare', preparing)),
     async recover(incidentId, { signal, hostFunctions = commonFunctions } = {}) {
-      if (closed) throw new RuntimeError('CLOSED', 'the runtime was closed', { what: 'runtime' })
+      assertOpen()
       return recoverIncident(await incidentDeps(), incidentId, resumption(hostFunctions), signal)
     },
-    incidents: (tenant) => incidents.list(tenant, { open: true, limit: INCIDENTS_LISTED_MAX }),
+    checkpoints: (tenant) => checkpoints.list(tenant, { limit: LISTED_MAX }),
+    incidents: (tenant) => incidents.list(tenant, { open: true, limit: LISTED_MAX }),
     duties: [
       {
         name: 'runtime.checkpoint-expiry',

@@ -81,7 +81,11 @@ describe('the options of a sandbox', () => {
 describe('a quickjs host', () => {
   it.each([
     [{ idleThreads: -1 }, 'idleThreads'],
-    [{ sandboxesMax: 501 }, 'sandboxesMax'],
+    [{ sandboxesMax: 100_001 }, 'sandboxesMax'],
+    [{ threadsMax: 501 }, 'threadsMax'],
+    [{ idleThreads: 3, threadsMax: 2 }, 'idleThreads'],
+    [{ parkedBytesMax: -1 }, 'parkedBytesMax'],
+    [{ waitingMax: 10_001 }, 'waitingMax'],
     [{ wasm: 'x' }, 'wasm'],
     [{ memoryLimitBytes: 1 }, 'memoryLimitBytes']
   ])('refuses %j', (wrong, path) => {

@@ -9,6 +9,11 @@ export interface StoredCheckpoint {
   readonly bytes: Uint8Array<ArrayBuffer>
 }
 
+/** A checkpoint that is kept, without its bytes. */
+export interface CheckpointSummary extends Omit<StoredCheckpoint, 'bytes'> {
+  readonly sealedBytes: number
+}
+
 /** Where sealed checkpoints are kept. */
 export interface CheckpointStore {
   /** Resolved means durable. A second save under the same id changes nothing. */
@@ -16,6 +21,8 @@ export interface CheckpointStore {
   load(id: string): Promise<StoredCheckpoint | undefined>
   /** Harmless when it is gone. */
   remove(id: string): Promise<void>
+  /** A tenant's, the oldest first, at most `limit` of them. */
+  list(tenant: string, options: { readonly limit: number }): Promise<readonly CheckpointSummary[]>
   /** Removes what has expired at `now`, at most `limit` of them; gives how many. */
   removeExpired(now: number, limit: number): Promise<number>
 }

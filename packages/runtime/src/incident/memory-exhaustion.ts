@@ -1,17 +1,17 @@
-import { type ApprovalGate, type Clock, sleep } from '@enablement/core'
+import type { ApprovalGate, Clock } from '@enablement/core'
 import type { CheckpointStore } from '../checkpoint/checkpoint-store.ts'
 import type { CheckpointHeader, CheckpointSealer } from '../checkpoint/sealing.ts'
 import { RuntimeError } from '../runtime-error.ts'
 import type { RuntimeEvent } from '../runtime-event.ts'
 import type { Recovery } from '../sandbox/sandbox.ts'
 import type { HostSandbox } from '../sandbox/sandbox-host.ts'
+import { CHECKPOINT_BUDGET_MS, within } from '../sandbox/within.ts'
 import type { Incident } from './incident.ts'
 import { openingEvidence, stepEvidence } from './incident-evidence.ts'
 import type { IncidentStore } from './incident-store.ts'
 import { raiseRequest } from './raise-request.ts'
 
-/** Catalog RT-1: what a checkpoint may take, and what a sandbox may take to end. */
-const CHECKPOINT_BUDGET_MS = 5_000
+/** Catalog RT-1: what a sandbox may take to end. */
 const CLOSE_GRACE_MS = 5_000
 
 /** How long an incident is left to the process that detected it: both budgets, and as long again for slow stores. */
@@ -135,18 +135,4 @@ async function saveCheckpoint(deps: IncidentDeps, exhausted: ExhaustedSandbox): 
 /** Ends a sandbox: by itself within the grace, or its thread is ended. */
 export async function end(clock: Clock, sandbox: HostSandbox): Promise<void> {
   await within(clock, CLOSE_GRACE_MS, sandbox.close()).catch(() => sandbox.kill())
-}
-
-async function within<T>(clock: Clock, budgetMs: number, work: Promise<T>): Promise<T> {
-  const over = new AbortController()
-  try {
-    return await Promise.race([
-      work,
-      sleep(clock, budgetMs, { signal: over.signal }).then(() => {
-        throw new Error(`it took longer than ${budgetMs} ms`)
-      })
-    ])
-  } finally {
-    over.abort()
-  }
 }

@@ -16,6 +16,13 @@ export function memoryCheckpointStore(): CheckpointStore {
     async remove(id) {
       checkpoints.delete(id)
     },
+    async list(tenant, { limit }) {
+      return [...checkpoints.values()]
+        .filter((checkpoint) => checkpoint.tenant === tenant)
+        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+        .slice(0, limit)
+        .map(({ bytes, ...rest }) => ({ ...rest, sealedBytes: bytes.length }))
+    },
     async removeExpired(now, limit) {
       const expired = [...checkpoints.values()].filter(({ expiresAt }) => expiresAt <= now).slice(0, limit)
       for (const { id } of expired) checkpoints.delete(id)

@@ -3,7 +3,7 @@ import { CHUNK_BYTES, CHUNKS_PER_PAGE, PAGE_BYTES, type PristineMemory, ZERO_PAG
 import type { ImageFault } from './worker-protocol.ts'
 
 /*
- * The image of a VM: a header of 108 bytes, then the body: [runs, each its first unit and its count of units, u32][the
+ * The image of a VM: a header of 112 bytes, then the body: [runs, each its first unit and its count of units, u32][the
  * units of all runs, 256 bytes each]. The runs are where the VM's memory differs from that of a pristine one, which is
  * zero beyond its end: left out are the engine's own data, most of a heap's slack, and all of the untouched stack.
  * Numbers are little-endian.
@@ -11,11 +11,11 @@ import type { ImageFault } from './worker-protocol.ts'
  *   0 magic 'EQJI'   4 version u16   6 evaluation u8 (0 none, 1 outer promise, 2 inner promise)   7 body u8 (0 plain, 1 zstd)
  *   8 SHA-256 of the engine's bytes   40 SHA-256 of the pristine memory
  *  72 pages of 64 KiB   76 stack pointer   80 runtime   84 context   88 the prelude's function   92 the evaluation's promise
- *  96 the word that counts allocated bytes   100 run count   104 unit count
+ *  96 the word that counts allocated bytes   100 run count   104 unit count   108 names of the host functions, digested
  */
 const MAGIC = 0x494a5145
-const VERSION = 2
-const HEADER_BYTES = 108
+const VERSION = 3
+const HEADER_BYTES = 112
 const RUN_BYTES = 8
 
 /** Objects lie scattered: units of 4 KiB would make the image of a small guest twice as large. */
@@ -47,6 +47,8 @@ export interface EnginePointers {
   /** The value box of the evaluation's promise, 0 for none, and whether it is the evaluation's own or its value. */
   readonly evaluation: number
   readonly inner: boolean
+  /** Tells the names of the host functions that the guest finds from other names: 32 bits of their SHA-256. */
+  readonly functions: number
 }
 
 /** An image taken apart. */
@@ -95,6 +97,7 @@ export function encodeImage(
   header.writeUInt32LE(pointers.memoryCount, 96)
   header.writeUInt32LE(runs.length, 100)
   header.writeUInt32LE(unitCount, 104)
+  header.writeUInt32LE(pointers.functions, 108)
   image.set(packed, HEADER_BYTES)
   return image
 }
@@ -161,7 +164,8 @@ export function decodeImage(
     dispatcher: header.readUInt32LE(88),
     memoryCount: header.readUInt32LE(96),
     evaluation: header.readUInt32LE(92),
-    inner: evaluationKind === 2
+    inner: evaluationKind === 2,
+    functions: header.readUInt32LE(108)
   }
   const { stackPointer, runtime, context, dispatcher, memoryCount, evaluation } = pointers
   const inside = (pointer: number): boolean => pointer > 0 && pointer < memoryBytes

@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { RuntimeError } from '../runtime-error.ts'
+import { guestPrelude } from './guest-prelude.ts'
 import type { CompiledModule, Engine } from './worker-protocol.ts'
 
 /** The QuickJS module, identified by its bytes and ready to be compiled under a cap. */
 export interface EngineModule {
-  /** SHA-256 of the module's bytes. */
+  /** SHA-256 of the module's bytes and the prelude. */
   readonly hash: Uint8Array<ArrayBuffer>
   /** The module with a maximum of `pages` in its memory section; compiled once per cap, and the same object then. */
   capped(pages: number): Promise<Engine>
@@ -22,7 +24,9 @@ const COMPILED_MAX = 16
 /** Finds, hashes and checks the module. `bytes` replaces the one that the `quickjs-wasi` package ships. */
 export async function loadEngine(bytes: Uint8Array | undefined): Promise<EngineModule> {
   const module = bytes === undefined ? await shippedBytes() : Uint8Array.from(bytes)
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', module))
+  // The prelude too: it lives in every image, and a host that expects another one would call what is not there.
+  const build = createHash('sha256').update(module).update(guestPrelude)
+  const hash = new Uint8Array(build.digest())
   const compiled = new Map<number, Promise<Engine>>()
   // Refuses what is no module, or has no memory section to cap, at once.
   capMemory(module, 65_536)

@@ -44,6 +44,32 @@ export const guestPrelude = `(function (startCall, nextRandom, writeLine) {
   hidden('safepoint', () => {})
   define(Math, 'random', { __proto__: null, value: () => nextRandom(), writable: true, enumerable: false, configurable: true })
 
+  const listeners = { __proto__: null }, notices = { __proto__: null }
+  let listening = 0, firstNotice = 0, nextNotice = 0, delivering = false
+  // Called as a job: an await of undefined is one that no guest can get in the way of.
+  const deliver = async () => {
+    if (delivering || listening === 0 || firstNotice === nextNotice) return
+    delivering = true
+    await undefined
+    delivering = false
+    while (firstNotice < nextNotice) {
+      const text = notices[firstNotice]
+      delete notices[firstNotice]
+      firstNotice += 1
+      for (let at = 0; at < listening; at += 1) {
+        // A notice of its own for each listener; what it throws is its own affair.
+        try { apply(listeners[at], undefined, [parse(text)]) } catch {}
+      }
+    }
+  }
+  hidden('onNotice', (listener) => {
+    if (typeof listener !== 'function') throw new NativeTypeError('onNotice takes a function')
+    if (listening >= ${BOUNDS.listeners}) throw new NativeError('more than ${BOUNDS.listeners} listeners for notices')
+    listeners[listening] = listener
+    listening += 1
+    deliver()
+  })
+
   const text = (value, chars) => typeof value === 'string' ? cut(value, chars) : undefined
   const operations = {
     __proto__: null,
@@ -86,6 +112,15 @@ export const guestPrelude = `(function (startCall, nextRandom, writeLine) {
       }
       return plain(list)
     },
+    tell(notice) {
+      notices[nextNotice] = notice
+      nextNotice += 1
+      if (nextNotice - firstNotice > ${BOUNDS.notices}) {
+        delete notices[firstNotice]
+        firstNotice += 1
+      }
+    },
+    deliver() { deliver() },
     abandon() { ledger = { __proto__: null }; inFlight = 0 }
   }
   // An array literal inherits toJSON from whatever the guest has put on Array.prototype; shadow it.

@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto'
 import { systemClock } from '@enablement/core'
-import { EvalFlags, QuickJS } from 'quickjs-wasi'
+import { EvalFlags, type QuickJS } from 'quickjs-wasi'
 import type { ConsoleLine, GuestError, HostAnswer, HostCall, RunEnd } from '../sandbox/sandbox-host.ts'
+import { cpuClock } from './cpu-clock.ts'
 import { engineCalls } from './engine-calls.ts'
-import { type EngineExports, engineExportsOf, setInterruptHandler } from './engine-exports.ts'
+import { type EngineExports, setInterruptHandler } from './engine-exports.ts'
 import { decodeImage, type EnginePointers, encodeImage } from './engine-image.ts'
 import { guestPrelude } from './guest-prelude.ts'
-import { guestWorld, wasiOf } from './guest-world.ts'
+import { guestWorld } from './guest-world.ts'
 import type { PristineMemory } from './pristine-memory.ts'
 import type { PristineVm } from './pristine-vm.ts'
 import { BOUNDS, type Engine, type ImageFault, STOP, UNREADABLE_ERROR, type VmSpec, WORD } from './worker-protocol.ts'
@@ -47,13 +49,23 @@ export interface GuestVm {
   mustStop(): boolean
   /** Interrupts whatever runs longer than this from now on. */
   allow(durationMs: number): void
+  /** Interrupts it once it has computed for so long from now on; undefined: never. */
+  allowCpu(cpuMs: number | undefined): void
+  /** Leaves a notice, JSON, for the guest's listeners. The oldest of too many goes. */
+  tell(noticeJson: string): void
+  /** Lets the guest's listeners hear, as a job, what they have not heard. */
+  deliver(): void
   answer(callId: number, answer: HostAnswer): RunEnd | undefined
   /** Forgets the evaluation and its calls: nothing of it is resumed later. */
   abandon(): void
   pendingCalls(): readonly HostCall[]
   readonly suspended: boolean
+  /** Whether it has computed for as long as it may. */
+  readonly cpuSpent: boolean
   /** The whole state, as what sets it off from a pristine VM of the same engine. */
   capture(pristine: PristineMemory): Uint8Array<ArrayBuffer>
+  /** What the guest's chance goes on from, which is no part of the image. */
+  chance(): Uint8Array<ArrayBuffer>
 }
 
 interface Parts extends Pick<PristineVm, 'vm' | 'engine' | 'world'> {
@@ -63,16 +75,12 @@ interface Parts extends Pick<PristineVm, 'vm' | 'engine' | 'world'> {
   readonly spec: VmSpec
 }
 
-/** Starts an empty VM. */
-export async function createVm(module: Engine, spec: VmSpec, wallAt: number, hooks: VmHooks): Promise<GuestVm> {
-  const world = guestWorld(wallAt, spec.seed)
-  const vm = await QuickJS.create({
-    wasm: module.module as never,
-    timezoneOffset: 0,
-    wasi: wasiOf(world),
-    memoryLimit: spec.memoryLimitBytes
-  })
-  const engine = engineExportsOf(vm)
+/**
+ * The image of an empty guest: the prelude has run, and nothing else. It depends on the engine alone, for clock and
+ * chance stand still. Takes the VM over.
+ */
+export function blankImage(module: Engine, pristine: PristineVm): Uint8Array<ArrayBuffer> {
+  const { vm, engine, memory } = pristine
   const callbacks = CALLBACK_NAMES.map((name) => vm.newFunction(name, () => vm.undefined))
   engine.qjs_set_max_stack_size(STACK_BYTES)
   engine.qjs_set_interrupt_handler(1)
@@ -80,17 +88,17 @@ export async function createVm(module: Engine, spec: VmSpec, wallAt: number, hoo
   const dispatcher = vm.callFunction(factory, vm.undefined, ...callbacks)
   for (const handle of [factory, ...callbacks]) handle.dispose()
   const pointers: EnginePointers = {
-    stackPointer: engine.__stack_pointer.value,
-    runtime: engine.qjs_get_runtime_ptr(),
-    context: engine.qjs_get_context_ptr(),
+    ...memory.pointers,
     // The box stays: it is the only reference to the prelude, in this VM and in every image of it.
     dispatcher: vm.exportHandle(dispatcher),
     memoryCount: memoryCountOf(vm, engine),
     evaluation: 0,
-    inner: false
+    inner: false,
+    // No digest: whoever gets it is shown its functions.
+    functions: 0
   }
-  engine.qjs_set_memory_limit(spec.memoryLimitBytes)
-  return guestVm({ vm, engine, world, pointers, hooks, module, spec }, true)
+  if (engine.__stack_pointer.value !== pointers.stackPointer) throw new Error('the stack pointer moved')
+  return encodeImage(engine.memory.buffer, pointers, module.hash, memory)
 }
 
 /** Brings an image back to life in a pristine VM, which it takes over, or says what is wrong with the image. */
@@ -106,7 +114,7 @@ export function restoreVm(
   if ('fault' in decoded) return decoded
   const { pointers, pages } = decoded
   const { vm, engine, world } = pristine
-  Object.assign(world, guestWorld(wallAt, spec.seed))
+  Object.assign(world, guestWorld(wallAt, spec.seed, spec.randomness))
   const missing = pages - engine.memory.buffer.byteLength / 65_536
   if (missing > 0) engine.memory.grow(missing)
   decoded.applyTo(engine.memory.buffer)
@@ -115,7 +123,7 @@ export function restoreVm(
   engine.qjs_set_memory_limit(spec.memoryLimitBytes)
   engine.qjs_set_max_stack_size(STACK_BYTES)
   engine.qjs_set_interrupt_handler(1)
-  return guestVm({ vm, engine, world, pointers, hooks, module, spec }, false)
+  return guestVm({ vm, engine, world, pointers, hooks, module, spec })
 }
 
 /**
@@ -140,16 +148,22 @@ function memoryCountOf(vm: QuickJS, engine: EngineExports): number {
   return limit * 4 + COUNT_BEHIND_LIMIT_BYTES
 }
 
-function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fresh: boolean): GuestVm {
+function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts): GuestVm {
   const words = new Int32Array(spec.words)
   const { dispatch, property, readText, stringBox, textFrom, writeText } = engineCalls(engine, pointers.dispatcher)
   const { stackPointer, memoryCount } = pointers
   let { evaluation, inner } = pointers
+  const namesText = JSON.stringify(spec.hostFunctions)
+  const functions = createHash('sha256').update(namesText).digest().readUInt32LE(0)
   let tainted: string | undefined
   let callsInFlight = 0
   let pressed = false
   let interruptible = false
   let allowedUntil = Number.POSITIVE_INFINITY
+  /** Processor time at which the guest is interrupted, what it has used, and since when it is at it. */
+  let cpuAllowedMs = Number.POSITIVE_INFINITY
+  let cpuUsedMs = 0
+  let cpuSince = 0
   let counters = new Uint32Array(engine.memory.buffer)
 
   const usedBytes = (): number => {
@@ -167,6 +181,9 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     return used
   }
 
+  const cpuSpentByNow = (): boolean =>
+    cpuAllowedMs !== Number.POSITIVE_INFINITY && cpuUsedMs + cpuClock() - cpuSince > cpuAllowedMs
+
   const onInterrupt = (): boolean => {
     const used = sample()
     if (used >= spec.criticalAtBytes && !pressed) {
@@ -174,6 +191,7 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
       hooks.onPressure()
     }
     if (!interruptible) return false
+    if (cpuSpentByNow()) return true
     if (allowedUntil !== Number.POSITIVE_INFINITY && systemClock.monotonic() > allowedUntil) return true
     return Atomics.load(words, WORD.stop) === STOP.interrupt
   }
@@ -182,6 +200,8 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
   const enter = <T>(work: () => T, options: { readonly interruptible: boolean; readonly reserve?: boolean }): T => {
     if (tainted !== undefined) throw new Error(tainted)
     interruptible = options.interruptible
+    const counted = cpuAllowedMs !== Number.POSITIVE_INFINITY
+    if (counted) cpuSince = cpuClock()
     if (options.reserve === true) engine.qjs_set_memory_limit(spec.memoryLimitBytes + RESERVE_BYTES)
     try {
       const result = work()
@@ -192,6 +212,7 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
       throw new Error(tainted, { cause: error })
     } finally {
       interruptible = false
+      if (counted) cpuUsedMs += cpuClock() - cpuSince
       if (options.reserve === true && tainted === undefined) engine.qjs_set_memory_limit(spec.memoryLimitBytes)
       if (tainted === undefined) sample()
     }
@@ -211,6 +232,7 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     const error = text === undefined ? UNREADABLE_ERROR : (JSON.parse(text) as GuestError)
     if (error.name === 'InternalError' && error.message === 'out of memory') return { outcome: 'exhausted' }
     if (Atomics.load(words, WORD.stop) === STOP.interrupt) return { outcome: 'interrupted' }
+    if (cpuSpentByNow()) return { outcome: 'interrupted', on: 'cpu' }
     return { outcome: 'failed', error }
   }
 
@@ -248,18 +270,25 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
   }
 
   const expose = (): void => {
-    const names = stringBox(JSON.stringify(spec.hostFunctions))
+    const names = stringBox(namesText)
     if (names !== undefined) textFrom('expose', [names])
   }
 
   const pendingCalls = (): readonly HostCall[] => {
     const text = enter(() => textFrom('pending', []), { interruptible: false, reserve: true })
-    return text === undefined ? [] : (JSON.parse(text) as HostCall[])
+    const calls = text === undefined ? [] : (JSON.parse(text) as HostCall[])
+    // JSON leaves a missing argument out.
+    return calls.map(({ callId, name, argumentJson, idempotencyKey }) => ({
+      callId,
+      name,
+      argumentJson,
+      idempotencyKey
+    }))
   }
 
   vm.registerHostCallback('call', (id, name, argument) => {
     const callId = id?.toNumber() ?? 0
-    const idempotencyKey = `${spec.sandboxId}:${callId}`
+    const idempotencyKey = `${spec.sandboxId}:${spec.incarnation}:${callId}`
     callsInFlight += 1
     hooks.onCall({
       callId,
@@ -278,11 +307,10 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
   })
   vm.registerHostCallback('random', () => vm.newNumber(world.random.float()))
   setInterruptHandler(vm, onInterrupt)
-  if (fresh) enter(expose, { interruptible: false })
-  else {
-    enter(() => undefined, { interruptible: false })
-    callsInFlight = evaluation === 0 ? 0 : pendingCalls().length
-  }
+  // A guest restored for somebody else finds that one's functions; else nothing in its memory changes.
+  if (functions !== pointers.functions) enter(expose, { interruptible: false, reserve: true })
+  enter(() => undefined, { interruptible: false })
+  callsInFlight = evaluation === 0 ? 0 : pendingCalls().length
 
   return {
     get tainted() {
@@ -293,6 +321,9 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     },
     get suspended() {
       return evaluation !== 0
+    },
+    get cpuSpent() {
+      return cpuUsedMs > cpuAllowedMs
     },
     setWall: (wallAt) => world.clock.set(wallAt),
     begin: (code) =>
@@ -335,6 +366,22 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     allow(durationMs) {
       allowedUntil = systemClock.monotonic() + durationMs
     },
+    allowCpu(cpuMs = Number.POSITIVE_INFINITY) {
+      cpuAllowedMs = cpuMs
+      cpuUsedMs = 0
+    },
+    tell(noticeJson) {
+      enter(
+        () => {
+          const notice = stringBox(noticeJson)
+          if (notice !== undefined) textFrom('tell', [notice])
+        },
+        { interruptible: false, reserve: true }
+      )
+    },
+    deliver() {
+      enter(() => textFrom('deliver', []), { interruptible: false, reserve: true })
+    },
     answer: (callId, answer) =>
       enter(
         () => {
@@ -368,7 +415,8 @@ function guestVm({ vm, engine, world, pointers, hooks, module, spec }: Parts, fr
     pendingCalls,
     capture: (pristine) => {
       if (tainted !== undefined) throw new Error(tainted)
-      return encodeImage(engine.memory.buffer, { ...pointers, evaluation, inner }, module.hash, pristine)
-    }
+      return encodeImage(engine.memory.buffer, { ...pointers, evaluation, inner, functions }, module.hash, pristine)
+    },
+    chance: () => world.chance()
   }
 }

@@ -1,13 +1,12 @@
 import { MessageChannel, parentPort } from 'node:worker_threads'
 import type { RunEnd } from '../sandbox/sandbox-host.ts'
-import { createVm, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
+import { blankImage, type GuestVm, restoreVm, type VmHooks } from './guest-vm.ts'
 import { PAGE_BYTES, type PristineMemory } from './pristine-memory.ts'
 import { type PristineVm, pristineVm } from './pristine-vm.ts'
 import {
   BOUNDS,
   type Engine,
   type FromWorker,
-  type ImageFault,
   STOP,
   type ToWorker,
   type VmSpec,
@@ -16,12 +15,15 @@ import {
 } from './worker-protocol.ts'
 
 /*
- * The thread under one sandbox. It runs the guest job by job and looks between two jobs whether to stop, so that a
+ * The thread under one sandbox at a time. It runs the guest job by job and looks between two jobs whether to stop, so that a
  * guest that awaits anything is stopped whole. It knows no deadline: the host has the clock and writes the stop word.
  */
 
 /** Jobs run before messages are read: an answered host call reaches a busy guest within a fraction of a millisecond. */
 const SLICE_JOBS = 128
+
+/** Jobs that a guest runs before it is stopped on wish: whoever saves it again and again must not hold it in place. */
+const PROGRESS_JOBS = 32
 
 /**
  * What an evaluation that has settled may still do: this many jobs, and milliseconds, after which the job under way is
@@ -39,10 +41,20 @@ let engine: Engine | undefined
 /** A VM of that engine that waits for an image, and the memory that every such VM begins with. */
 let spare: PristineVm | undefined
 let pristine: PristineMemory | undefined
+/** The empty guest of that engine, that every new one begins as. */
+let blank: Uint8Array | undefined
 let guest: GuestVm | undefined
 let words: Int32Array | undefined
 let running = false
+/** Its evaluation was suspended on wish. */
+let paused = false
+/** How an evaluation ended over an answer that came while it was suspended; told when it proceeds. */
+let endedMeanwhile: RunEnd | undefined
 let consoleLines = 0
+/** A slice is coming. */
+let resuming = false
+/** Since the run or the proceeding began. */
+let jobsRun = 0
 
 const post = (message: FromWorker, transfer: ArrayBuffer[] = []): void => listener.postMessage(message, transfer)
 
@@ -64,6 +76,7 @@ const stopWord = (): number => (words === undefined ? STOP.none : Atomics.load(w
 
 function end(outcome: RunEnd): void {
   running = false
+  paused = outcome.outcome === 'suspended' && outcome.on === 'wish'
   post({ kind: 'ended', end: outcome })
   // After the answer, which need not wait for it; before the next message, which is not read until then.
   if (guest !== undefined && guest.tainted === undefined && outcome.outcome !== 'suspended') guest.abandon()
@@ -95,43 +108,64 @@ function pump(vm: GuestVm): void {
       if (settled.outcome !== 'interrupted') tieLooseEnds(vm)
       return end(settled)
     }
-    if (stopWord() === STOP.interrupt) return end({ outcome: 'interrupted' })
-    if (vm.mustStop()) return end({ outcome: 'suspended' })
+    const stop = stopWord()
+    if (stop === STOP.interrupt) return end({ outcome: 'interrupted' })
+    if (vm.cpuSpent) return end({ outcome: 'interrupted', on: 'cpu' })
+    if (vm.mustStop()) return end({ outcome: 'suspended', on: 'pressure' })
+    if (stop === STOP.suspend && jobsRun >= PROGRESS_JOBS) return end({ outcome: 'suspended', on: 'wish' })
     const job = vm.runJob()
     if (job === 'idle') {
+      if (stop === STOP.suspend) return end({ outcome: 'suspended', on: 'wish' })
       if (vm.callsInFlight > 0) return
       const message = 'the evaluation awaits a promise that nothing can settle'
       return end({ outcome: 'failed', error: { name: 'Deadlock', message } })
     }
     if (job !== 'ran') return end(job)
+    jobsRun += 1
   }
-  setImmediate(resume)
+  resumeLater()
+}
+
+/** Once, whatever else asks for it meanwhile: each time over would be a slice more before messages are read. */
+function resumeLater(): void {
+  if (resuming) return
+  resuming = true
+  setImmediate(() => {
+    resuming = false
+    resume()
+  })
 }
 
 function resume(): void {
   if (running) inVm(pump)
 }
 
-function start(vm: GuestVm, wallAt: number): void {
+function start(vm: GuestVm, { wallAt, cpuMs }: ToWorker & { readonly kind: 'run' | 'proceed' }): void {
   running = true
   consoleLines = 0
+  jobsRun = 0
   vm.setWall(wallAt)
+  vm.allowCpu(cpuMs)
+  vm.deliver()
 }
 
-async function open(
-  message: ToWorker & { readonly kind: 'create' | 'restore' },
-  make: (engine: Engine) => Promise<GuestVm | ImageFault>
-): Promise<void> {
+/** Brings an image to life, or the empty guest, in the VM that waits or in a new one. */
+async function open(message: ToWorker & { readonly kind: 'create' | 'restore' }): Promise<void> {
   try {
     if (message.engine !== undefined) {
       engine = message.engine
       spare = undefined
       pristine = undefined
+      blank = undefined
     }
     if (engine === undefined) throw new Error('it was given no engine')
-    words = new Int32Array(message.spec.words)
-    const made = await make(engine)
+    const { spec, wallAt } = message
+    words = new Int32Array(spec.words)
+    const image = message.kind === 'restore' ? message.image : await blankOf(engine)
+    const vm = await takeSpare(engine)
+    const made = restoreVm(engine, spec, wallAt, image, hooks, vm)
     if ('fault' in made) {
+      spare = vm
       const reason = 'reason' in made ? made.reason : made.fault
       return post({ kind: 'not-opened', reason, fault: made })
     }
@@ -146,13 +180,38 @@ async function open(
   }
 }
 
-function restore(message: ToWorker & { readonly kind: 'restore' }): Promise<void> {
-  return open(message, async (module) => {
-    const vm = spare ?? (await pristineVm(module))
-    spare = undefined
-    pristine = vm.memory
-    return restoreVm(module, message.spec, message.wallAt, message.image, hooks, vm)
-  })
+async function takeSpare(ofEngine: Engine): Promise<PristineVm> {
+  const vm = spare ?? (await pristineVm(ofEngine, pristine))
+  spare = undefined
+  pristine = vm.memory
+  return vm
+}
+
+async function blankOf(ofEngine: Engine): Promise<Uint8Array> {
+  blank ??= blankImage(ofEngine, await pristineVm(ofEngine, pristine))
+  return blank
+}
+
+/**
+ * Lets go of the guest. Its VM, an instance with a memory of its own, has no other reference: nothing in this thread
+ * leads to any byte of it, and the next guest gets an instance of its own, whose memory the system has zeroed.
+ */
+function clear(): void {
+  guest = undefined
+  words = undefined
+  running = false
+  paused = false
+  endedMeanwhile = undefined
+  post({ kind: 'cleared' })
+  if (engine !== undefined && spare === undefined) void setAside(engine)
+}
+
+/** Makes a VM while nobody waits for one. A failure shows when the next sandbox is made. */
+async function setAside(ofEngine: Engine): Promise<void> {
+  try {
+    const vm = await pristineVm(ofEngine, pristine)
+    if (engine === ofEngine) spare ??= vm
+  } catch {}
 }
 
 /** Rounds until V8 has optimised the loops over an image: else it takes a millisecond for that amid the first restore. */
@@ -167,6 +226,7 @@ async function rehearse(withEngine: Engine): Promise<void> {
   const spec: VmSpec = {
     words: new SharedArrayBuffer(WORD_COUNT * 4),
     sandboxId: 'rehearsal',
+    incarnation: 1,
     memoryLimitBytes: withEngine.memoryCapBytes,
     criticalAtBytes: withEngine.memoryCapBytes,
     criticalClearBytes: withEngine.memoryCapBytes,
@@ -174,7 +234,8 @@ async function rehearse(withEngine: Engine): Promise<void> {
     seed: new Uint8Array(16)
   }
   const vm = await pristineVm(withEngine)
-  const image = (await createVm(withEngine, spec, 0, hooks)).capture(vm.memory)
+  pristine = vm.memory
+  const image = Uint8Array.from(await blankOf(withEngine))
   // V8 makes both VMs before the next message is read. Should it ever not, the thread may have been taken meanwhile.
   if (words !== undefined) return
   const nobody = new MessageChannel()
@@ -182,8 +243,8 @@ async function rehearse(withEngine: Engine): Promise<void> {
   try {
     for (let round = 0; round < REHEARSALS; round += 1) {
       spare = vm
-      await restore({ kind: 'restore', engine: undefined, spec, wallAt: 0, image })
-      handle({ kind: 'run', code: '1', wallAt: 0 })
+      await open({ kind: 'restore', engine: undefined, spec, wallAt: 0, image })
+      handle({ kind: 'run', code: '1', wallAt: 0, cpuMs: undefined })
       vm.reset()
     }
   } finally {
@@ -207,8 +268,9 @@ async function capture(): Promise<void> {
     if (engine === undefined || guest === undefined) throw new Error('there is no sandbox')
     const before = await pristineOf(engine)
     if (running) throw new Error('an evaluation is under way')
+    if (endedMeanwhile !== undefined) throw new Error('its evaluation ran out of memory over an answer')
     const image = guest.capture(before)
-    post({ kind: 'captured', image }, [image.buffer])
+    post({ kind: 'captured', image, chance: guest.chance() }, [image.buffer])
   } catch (error) {
     post({ kind: 'not-captured', reason: error instanceof Error ? error.message : 'the engine failed' })
   }
@@ -221,12 +283,11 @@ function handle(message: ToWorker): void {
     case 'practise':
       return
     case 'create':
-      return void open(message, (module) => createVm(module, message.spec, message.wallAt, hooks))
     case 'restore':
-      return void restore(message)
+      return void open(message)
     case 'run':
       return inVm((vm) => {
-        start(vm, message.wallAt)
+        start(vm, message)
         const ended = vm.begin(message.code)
         if (ended === undefined) return pump(vm)
         if (ended.outcome === 'completed' || ended.outcome === 'failed') tieLooseEnds(vm)
@@ -234,23 +295,35 @@ function handle(message: ToWorker): void {
       })
     case 'proceed':
       return inVm((vm) => {
-        start(vm, message.wallAt)
-        pump(vm)
+        start(vm, message)
+        if (endedMeanwhile === undefined) return pump(vm)
+        end(endedMeanwhile)
+        endedMeanwhile = undefined
       })
     case 'answer':
-      // A suspended evaluation keeps its calls in the ledger: they are issued again after the restore.
-      if (!running) return
+      // One that was asked to stop takes its answers in: it may proceed right here. One that stopped near its limit has
+      // no room for them, and keeps its calls in the ledger: they are issued again after the restore.
+      if (!running && !paused) return
       return inVm((vm) => {
         const ended = vm.answer(message.callId, message.answer)
-        if (ended === undefined) pump(vm)
+        if (!running) endedMeanwhile ??= ended
+        else if (ended === undefined) pump(vm)
         else end(ended)
       })
     case 'wake':
       return resume()
     case 'capture':
       return void capture()
-    case 'close':
-      return host.close()
+    case 'tell':
+      return inVm((vm) => {
+        vm.tell(message.noticeJson)
+        if (running) {
+          vm.deliver()
+          pump(vm)
+        }
+      })
+    case 'clear':
+      return clear()
   }
 }
 

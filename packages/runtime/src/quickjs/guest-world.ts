@@ -1,4 +1,4 @@
-import { type Random, randomFrom, systemClock } from '@enablement/core'
+import { type Random, randomFrom, systemClock, systemRandom } from '@enablement/core'
 import type { LinearMemory } from './engine-exports.ts'
 import { sfc32 } from './sfc32.ts'
 
@@ -14,16 +14,21 @@ interface GuestClock {
 export interface World {
   clock: GuestClock
   random: Random
+  /** 16 bytes that a later world of this guest goes on drawing from. */
+  chance: () => Uint8Array<ArrayBuffer>
 }
 
-/** A world at `wallAt`, whose chance comes from 16 bytes of seed. */
-export function guestWorld(wallAt: number, seed: Uint8Array): World {
-  return { clock: guestClock(wallAt), random: randomFrom(sfc32(seed)) }
+/** A world at `wallAt`, whose chance comes from 16 bytes of seed, or from the machine. */
+export function guestWorld(wallAt: number, seed: Uint8Array, randomness: 'seeded' | 'host' = 'seeded'): World {
+  const source = sfc32(seed)
+  const random = randomness === 'host' ? systemRandom : randomFrom(source.next)
+  return { clock: guestClock(wallAt), random, chance: source.state }
 }
 
 /** A world without time or chance, the same at every call. */
 export function stillWorld(): World {
-  return { clock: { set: () => undefined, now: () => 0 }, random: randomFrom(sfc32(new Uint8Array(16))) }
+  const source = sfc32(new Uint8Array(16))
+  return { clock: { set: () => undefined, now: () => 0 }, random: randomFrom(source.next), chance: source.state }
 }
 
 /** The host's wall time, carried on between messages by this thread's monotonic clock. */

@@ -14,8 +14,8 @@ export const WORD = {
 
 export const WORD_COUNT = 5
 
-/** What the host wants the guest to do. */
-export const STOP = { none: 0, interrupt: 1 } as const
+/** What the host wants the guest to do: go on, stop where it is, or stop at its next job boundary with everything whole. */
+export const STOP = { none: 0, interrupt: 1, suspend: 2 } as const
 
 /**
  * A compiled module, which only the engine looks into. The global's own type exists in the DOM's library and, with
@@ -36,11 +36,13 @@ export interface Engine {
 export interface VmSpec {
   readonly words: SharedArrayBuffer
   readonly sandboxId: string
+  readonly incarnation: number
   readonly memoryLimitBytes: number
   readonly criticalAtBytes: number
   readonly criticalClearBytes: number
   readonly hostFunctions: readonly string[]
   readonly seed: Uint8Array<ArrayBuffer>
+  readonly randomness?: 'seeded' | 'host'
 }
 
 /** From the host to the worker. `wallAt` is the host's wall clock at the time of sending: epoch milliseconds. */
@@ -58,13 +60,16 @@ export type ToWorker =
       readonly wallAt: number
       readonly image: Uint8Array<ArrayBuffer>
     }
-  | { readonly kind: 'run'; readonly code: string; readonly wallAt: number }
-  | { readonly kind: 'proceed'; readonly wallAt: number }
+  | { readonly kind: 'run'; readonly code: string; readonly wallAt: number; readonly cpuMs: number | undefined }
+  | { readonly kind: 'proceed'; readonly wallAt: number; readonly cpuMs: number | undefined }
   | { readonly kind: 'answer'; readonly callId: number; readonly answer: HostAnswer }
   /** The stop word has changed; wakes a worker that waits for an answer. */
   | { readonly kind: 'wake' }
+  /** JSON of a notice for the guest. */
+  | { readonly kind: 'tell'; readonly noticeJson: string }
   | { readonly kind: 'capture' }
-  | { readonly kind: 'close' }
+  /** Drops the VM whole; the thread is there for the next one. */
+  | { readonly kind: 'clear' }
 
 /** Why an image was not restored. */
 export type ImageFault =
@@ -80,8 +85,10 @@ export type FromWorker =
   | { readonly kind: 'call'; readonly call: HostCall }
   | { readonly kind: 'console'; readonly line: ConsoleLine }
   | { readonly kind: 'pressure' }
-  | { readonly kind: 'captured'; readonly image: Uint8Array<ArrayBuffer> }
+  /** `chance`: the seed with which the same guest goes on drawing. */
+  | { readonly kind: 'captured'; readonly image: Uint8Array<ArrayBuffer>; readonly chance: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'not-captured'; readonly reason: string }
+  | { readonly kind: 'cleared' }
 
 /** Bounds of what crosses the boundary, both ways. */
 export const BOUNDS = {
@@ -91,6 +98,9 @@ export const BOUNDS = {
   callChars: 1_048_576,
   /** Calls in flight per sandbox; a guest that starts more is refused, or its ledger would be a memory bomb of ours. */
   calls: 256,
+  /** Notices that wait for the guest to listen, and listeners. */
+  notices: 16,
+  listeners: 16,
   /** Characters of a guest error's message and stack. */
   errorChars: 2_000,
   /** Console lines per evaluation and characters of each. */

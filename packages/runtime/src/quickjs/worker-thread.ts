@@ -15,20 +15,25 @@ const STACK_MIB = 4
  */
 const HEAP_MIB = 1_024
 
-/** A thread that can hold one sandbox. */
+/** Who hears a thread. */
+interface ThreadListener {
+  onMessage(message: FromWorker): void
+  /** It is over with it; told once, also to one who begins to listen afterwards. */
+  onEnded(reason: string): void
+}
+
+/** A thread that holds one sandbox at a time. */
 export interface WorkerThread {
-  /** The engine that it has rehearsed with. */
-  readonly rehearsed: Engine | undefined
-  /** Lets it rehearse. */
-  rehearse(engine: Engine): void
+  /** The engine that it has: receiving one takes longer than a restore. */
+  engine: Engine | undefined
   post(message: ToWorker, transfer?: readonly ArrayBuffer[]): void
-  /** Who hears what it says; one at a time. */
-  listen(listener: (message: FromWorker) => void): void
+  /** One at a time: a thread serves many sandboxes, and must keep none of those that have left it. */
+  listen(listener: ThreadListener | undefined): void
   /** Keeps the process alive while something awaits the thread. */
   hold(): void
   release(): void
-  /** Resolves with the reason when the thread has ended. */
-  readonly ended: Promise<string>
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>
   /** Ends it at once. */
   kill(): Promise<void>
 }
@@ -44,28 +49,27 @@ export function startWorkerThread(): WorkerThread {
     resourceLimits: { stackSizeMb: STACK_MIB, maxOldGenerationSizeMb: HEAP_MIB }
   })
   worker.unref()
-  let listener: (message: FromWorker) => void = () => undefined
+  let listener: ThreadListener | undefined
   let fault: string | undefined
-  let rehearsed: Engine | undefined
-  worker.on('message', (message: FromWorker) => listener(message))
+  let reason: string | undefined
+  worker.on('message', (message: FromWorker) => listener?.onMessage(message))
   worker.on('error', (error: Error) => {
     fault = error.message
   })
-  const ended = new Promise<string>((resolve) => {
-    worker.on('exit', (code) => resolve(fault ?? `the thread ended with code ${code}`))
+  const ended = new Promise<void>((resolve) => {
+    worker.on('exit', (code) => {
+      reason = fault ?? `the thread ended with code ${code}`
+      listener?.onEnded(reason)
+      resolve()
+    })
   })
   let ending: Promise<unknown> | undefined
   return {
-    get rehearsed() {
-      return rehearsed
-    },
-    rehearse(engine) {
-      rehearsed = engine
-      worker.postMessage({ kind: 'rehearse', engine } satisfies ToWorker)
-    },
+    engine: undefined,
     post: (message, transfer = []) => worker.postMessage(message, transfer),
-    listen: (next) => {
+    listen(next) {
       listener = next
+      if (reason !== undefined) next?.onEnded(reason)
     },
     hold: () => worker.ref(),
     release: () => worker.unref(),

@@ -5,8 +5,15 @@ import { RuntimeError } from '../runtime-error.ts'
 import type { RuntimeEvent } from '../runtime-event.ts'
 import { answerCall } from './host-calls.ts'
 import { type Run, type StopCause, startRun } from './run.ts'
-import type { EvaluationOptions, EvaluationOutcome, HostFunctions, Recovery, Sandbox } from './sandbox.ts'
-import type { HostCall, HostSandbox, RunEnd, SandboxHooks } from './sandbox-host.ts'
+import type {
+  CheckpointOptions,
+  EvaluationOptions,
+  EvaluationOutcome,
+  HostFunctions,
+  Recovery,
+  Sandbox
+} from './sandbox.ts'
+import type { HostCall, HostSandbox, RunBounds, RunEnd, SandboxHooks } from './sandbox-host.ts'
 import { type TerminationReason, type TerminationRecord, terminationRecord } from './termination.ts'
 
 /** Bytes of code that one evaluation takes; a program beyond it belongs into several. */
@@ -17,8 +24,15 @@ const TIMEOUT_MAX_MS = 86_400_000
 
 const evaluationSchema: z.ZodType<EvaluationOptions> = z.strictObject({
   timeoutMs: z.number().min(1).max(TIMEOUT_MAX_MS).optional(),
+  cpuMs: z.number().min(1).max(TIMEOUT_MAX_MS).optional(),
   signal: z.instanceof(AbortSignal).optional()
 }) as z.ZodType<EvaluationOptions>
+
+const CHECKPOINT_TTL_MAX_MS = 31_536_000_000
+
+const checkpointSchema: z.ZodType<CheckpointOptions> = z.strictObject({
+  ttlMs: z.int().min(1).max(CHECKPOINT_TTL_MAX_MS).optional()
+}) as z.ZodType<CheckpointOptions>
 
 /** Who a sandbox is and what it may use. */
 export interface SandboxIdentity {
@@ -56,6 +70,7 @@ interface Exhaustion {
 
 /** What a live sandbox needs of its runtime. */
 export interface LiveSandboxDeps {
+  readonly hostKind: string
   readonly clock: Clock
   readonly observe: (event: RuntimeEvent) => void
   readonly usage: UsageSink | undefined
@@ -95,6 +110,8 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
   let run: Run | undefined
   /** Set from the first moment of an evaluation to the last, so that two cannot slip in beside each other. */
   let busy = false
+  /** Settles with the last evaluation. */
+  let concluded: Promise<void> | undefined
   let calls: AbortController | undefined
   let gone: string | undefined
   let suspended = false
@@ -134,6 +151,8 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     await host?.kill()
     const terminated = record(reason, evidence)
     leave(reason)
+    // What it was is in its owner's hands now; any other end leaves the incident to a successor.
+    if (reason === 'preempted') await ownership?.end().catch((error: unknown) => ownership?.onUnrenewed(error))
     observe({ type: 'sandbox.terminated', ...of, record: terminated })
     return { outcome: 'terminated', record: terminated }
   }
@@ -186,15 +205,18 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
   const carryOut = async (
     subject: string,
     options: EvaluationOptions | undefined,
-    begin: (sandbox: HostSandbox) => Promise<RunEnd>
+    begin: (sandbox: HostSandbox, bounds: RunBounds) => Promise<RunEnd>
   ): Promise<EvaluationOutcome> => {
-    const { timeoutMs = TIMEOUT_MS, signal } = parseOptions(evaluationSchema, subject, options ?? {})
+    const { timeoutMs = TIMEOUT_MS, cpuMs, signal } = parseOptions(evaluationSchema, subject, options ?? {})
     const sandbox = usable()
     signal?.throwIfAborted()
     busy = true
+    const { promise, resolve: told } = Promise.withResolvers<void>()
+    concluded = promise
     runs += 1
     suspended = false
     calls = new AbortController()
+    const bounds: RunBounds = cpuMs === undefined ? {} : { cpuMs }
     try {
       run = startRun({
         clock,
@@ -202,7 +224,8 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
         monitor,
         timeoutMs,
         signal,
-        begin: () => begin(sandbox),
+        bounds,
+        begin: () => begin(sandbox, bounds),
         onReading,
         onStale: () => observe({ type: 'memory.stale', ...of })
       })
@@ -211,7 +234,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
       calls.abort(new Error('the evaluation is over'))
       calls = undefined
       run = undefined
-      const [outcome] = await Promise.all([conclude(end, cause, unresponsive, timeoutMs), meter(elapsedMs)])
+      const [outcome] = await Promise.all([conclude(end, cause, unresponsive, { timeoutMs, cpuMs }), meter(elapsedMs)])
       // Whatever else it ended in says more than the reason would.
       if (cause === 'abort' && end.outcome === 'interrupted') signal?.throwIfAborted()
       return outcome
@@ -219,6 +242,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
       calls = undefined
       run = undefined
       busy = false
+      told()
     }
   }
 
@@ -226,7 +250,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
     end: RunEnd,
     cause: StopCause | undefined,
     unresponsive: boolean,
-    timeoutMs: number
+    { timeoutMs, cpuMs }: { readonly timeoutMs: number; readonly cpuMs: number | undefined }
   ): Promise<EvaluationOutcome> => {
     if (gone !== undefined) return terminate(gone === 'superseded' ? 'superseded' : 'closed', 'closed while it ran')
     switch (end.outcome) {
@@ -238,28 +262,61 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
       case 'failed':
         return { outcome: 'failed', error: end.error }
       case 'suspended':
+        if (cause === 'preemption') return terminate('preempted', 'saved and ended, for its place was needed')
         return exhausted(true, 'suspended', 'stopped at a job boundary in the critical range')
       case 'exhausted':
         return exhausted(true, 'lost', 'an allocation failed')
       case 'interrupted':
         if (cause === 'pressure') return exhausted(true, 'lost', 'interrupted in the critical range')
+        if (end.on === 'cpu' && cpuMs !== undefined) return { outcome: 'cpu-exhausted', cpuMs }
         return { outcome: 'timed-out', timeoutMs }
       case 'tainted':
         return terminate('trap', end.reason)
       case 'gone':
         if (cause === 'pressure') return exhausted(false, 'lost', 'did not stop in the critical range')
+        if (end.outOfMemory === true) return exhausted(false, 'lost', end.reason)
         if (unresponsive) return terminate('unresponsive', 'did not stop when it was interrupted')
         return terminate('host-lost', end.reason)
     }
   }
 
+  const present = (): HostSandbox => {
+    if (gone === undefined && host !== undefined) return host
+    const reason = gone ?? 'not started'
+    throw new RuntimeError('SANDBOX_GONE', `sandbox ${id} is gone: ${reason}`, { sandboxId: id, reason })
+  }
   const usable = (): HostSandbox => {
-    if (gone !== undefined || host === undefined) {
-      const reason = gone ?? 'not started'
-      throw new RuntimeError('SANDBOX_GONE', `sandbox ${id} is gone: ${reason}`, { sandboxId: id, reason })
-    }
+    const sandbox = present()
     if (busy) throw new RuntimeError('SANDBOX_BUSY', `sandbox ${id} is busy`, { sandboxId: id })
-    return host
+    return sandbox
+  }
+
+  /** Saves it, with the evaluation under way if there is one, and ends it if it was saved and `after` says so. */
+  const save = async (
+    subject: string,
+    options: CheckpointOptions | undefined,
+    after: 'proceed' | 'end'
+  ): Promise<Uint8Array<ArrayBuffer>> => {
+    const { ttlMs } = parseOptions(checkpointSchema, subject, options ?? {})
+    const sandbox = present()
+    const sealed = async (): Promise<Uint8Array<ArrayBuffer>> => deps.seal(identity, await sandbox.capture(), ttlMs)
+    if (run !== undefined && sandbox.suspend !== undefined) {
+      const paused = await run.pause(sealed, after)
+      // Until the evaluation has said how it ended: whoever closes the sandbox next would change that.
+      if (paused.outcome === 'done' && after === 'end') await concluded
+      if (paused.outcome === 'done') return paused.value
+      const reason = paused.outcome === 'over' ? 'its evaluation ended meanwhile' : 'it came to no await in time'
+      throw new RuntimeError('CHECKPOINT_REFUSED', `sandbox ${id} was not saved: ${reason}`, { sandboxId: id, reason })
+    }
+    usable()
+    busy = true
+    try {
+      const bytes = await sealed()
+      if (after === 'end') await terminate('preempted', 'saved and ended, for its place was needed')
+      return bytes
+    } finally {
+      busy = false
+    }
   }
 
   /** Renews until it is told that another process owns the sandbox, or cannot know that none does. */
@@ -328,7 +385,7 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
             const message = `${codeBytes} bytes of code are over the bound of ${CODE_MAX_BYTES}`
             throw new RuntimeError('CODE_TOO_LARGE', message, { bytes: codeBytes, limitBytes: CODE_MAX_BYTES })
           }
-          return carryOut('sandbox.evaluate', options, (sandbox) => sandbox.run(code))
+          return carryOut('sandbox.evaluate', options, (sandbox, bounds) => sandbox.run(code, bounds))
         },
         async continue(options) {
           usable()
@@ -336,8 +393,8 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
             const message = `sandbox ${id} holds no suspended evaluation`
             throw new RuntimeError('NOTHING_TO_CONTINUE', message, { sandboxId: id })
           }
-          return carryOut('sandbox.continue', options, (sandbox) => {
-            const ended = sandbox.proceed()
+          return carryOut('sandbox.continue', options, (sandbox, bounds) => {
+            const ended = sandbox.proceed(bounds)
             for (const call of inFlight) answer(call)
             inFlight = []
             return ended
@@ -348,15 +405,17 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
           onReading(reading)
           return reading
         },
-        async checkpoint({ ttlMs } = {}) {
-          const sandbox = usable()
-          busy = true
-          try {
-            return await deps.seal(identity, await sandbox.capture(), ttlMs)
-          } finally {
-            busy = false
-          }
+        checkpoint: (options) => save('sandbox.checkpoint', options, 'proceed'),
+        preempt: (options) => save('sandbox.preempt', options, 'end'),
+        tell: (notice) => present().tell(notice),
+        async setReadOnly(readOnly) {
+          const sandbox = present()
+          if (sandbox.setReadOnly !== undefined) return sandbox.setReadOnly(readOnly)
+          const message = `a ${deps.hostKind} sandbox has no files that could be read-only`
+          throw new RuntimeError('NOT_SUPPORTED', message, { host: deps.hostKind, capability: 'readOnly' })
         },
+        processes: () => made.processes?.() ?? [],
+        ...(made.workspace === undefined ? {} : { workspace: made.workspace }),
         close,
         [Symbol.asyncDispose]: close
       }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '@enablement/core'
 import type { MemoryMonitor, MemoryReading } from '../monitor/memory-monitor.ts'
-import type { HostSandbox, RunEnd } from './sandbox-host.ts'
+import type { HostSandbox, RunBounds, RunEnd } from './sandbox-host.ts'
+import { CHECKPOINT_BUDGET_MS, within } from './within.ts'
 
 /** How long a guest in the critical range may go on to its next job boundary before it is interrupted. */
 const BOUNDARY_GRACE_MS = 250
@@ -9,7 +10,7 @@ const BOUNDARY_GRACE_MS = 250
 const STOP_GRACE_MS = 5_000
 
 /** What made the host stop a run. */
-export type StopCause = 'timeout' | 'abort' | 'pressure'
+export type StopCause = 'timeout' | 'abort' | 'pressure' | 'preemption'
 
 /** A run that has ended. */
 interface EndedRun {
@@ -26,6 +27,21 @@ export interface Run {
   readonly ended: Promise<EndedRun>
   /** The host reports that the guest is in the critical range. */
   press(): void
+  /**
+   * Stops the guest at its next job boundary, does `work` on it, and lets it go on, unless `work` succeeds and `after` is
+   * `end`. `late`: it came to no boundary in time; `over`: its run ended before. Rejects as `work`.
+   */
+  pause<T>(work: () => Promise<T>, after: 'proceed' | 'end'): Promise<Paused<T>>
+}
+
+/** How a pause went. */
+type Paused<T> = { readonly outcome: 'done'; readonly value: T } | { readonly outcome: 'late' | 'over' }
+
+/** A pause that is wished for. */
+interface Pause {
+  /** The guest stands at a boundary. Gives whether its run ends here. */
+  reached(): Promise<'proceed' | 'end'>
+  missed(outcome: 'late' | 'over'): void
 }
 
 /** Starts `begin` and watches over it. `onReading` sees every sample; `onStale` a gap between them. */
@@ -35,11 +51,12 @@ export function startRun(options: {
   readonly monitor: MemoryMonitor
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
+  readonly bounds?: RunBounds
   readonly begin: () => Promise<RunEnd>
   readonly onReading: (reading: MemoryReading) => void
   readonly onStale: () => void
 }): Run {
-  const { clock, sandbox, monitor, timeoutMs, signal, begin, onReading, onStale } = options
+  const { clock, sandbox, monitor, timeoutMs, signal, bounds, begin, onReading, onStale } = options
   const startedAt = clock.monotonic()
   let cause: StopCause | undefined
   let unresponsive = false
@@ -47,6 +64,7 @@ export function startRun(options: {
   let stopGrace: Timer | undefined
   let sampling: Timer | undefined
   let late = false
+  let pause: Pause | undefined
 
   const sample = (): MemoryReading => {
     const reading = monitor.observe({ usedBytes: sandbox.usage().usedBytes, at: clock.monotonic() })
@@ -89,10 +107,61 @@ export function startRun(options: {
     )
   }
 
+  /** Carries a run through its pauses. */
+  const lead = async (started: Promise<RunEnd>): Promise<RunEnd> => {
+    for (let end = await started; ; ) {
+      if (end.outcome !== 'suspended' || end.on === 'pressure') {
+        pause?.missed('over')
+        return end
+      }
+      // Without a pause its patience was at an end when the guest came to the boundary.
+      if ((await pause?.reached()) === 'end') {
+        cause ??= 'preemption'
+        return end
+      }
+      const proceeding = sandbox.proceed(bounds)
+      // A deadline that passed in the pause stopped nobody.
+      if (cause !== undefined) sandbox.interrupt()
+      end = await proceeding
+    }
+  }
+
+  const pauseFor = <T>(work: () => Promise<T>, after: 'proceed' | 'end'): Promise<Paused<T>> => {
+    if (pause !== undefined || cause !== undefined || sandbox.suspend === undefined) {
+      return Promise.resolve({ outcome: 'late' })
+    }
+    return new Promise((resolve, reject) => {
+      const patience = clock.startTimer(CHECKPOINT_BUDGET_MS, () => wished.missed('late'))
+      const wished: Pause = {
+        async reached() {
+          patience.cancel()
+          try {
+            const value = await within(clock, CHECKPOINT_BUDGET_MS, work())
+            resolve({ outcome: 'done', value })
+            return after
+          } catch (error) {
+            reject(error)
+            return 'proceed'
+          } finally {
+            pause = undefined
+          }
+        },
+        missed(outcome) {
+          patience.cancel()
+          pause = undefined
+          sandbox.suspend?.(false)
+          resolve({ outcome })
+        }
+      }
+      pause = wished
+      sandbox.suspend?.(true)
+    })
+  }
+
   const onAbort = (): void => stop('abort')
   signal?.addEventListener('abort', onAbort, { once: true })
   const deadline = clock.startTimer(timeoutMs, () => stop('timeout'))
-  const ended = begin()
+  const ended = lead(begin())
     .then((end) => {
       sample()
       return { end, cause, unresponsive, elapsedMs: clock.monotonic() - startedAt }
@@ -102,5 +171,5 @@ export function startRun(options: {
       for (const timer of [deadline, boundaryGrace, stopGrace, sampling]) timer?.cancel()
     })
   watch(sample().nextSampleMs)
-  return { ended, press }
+  return { ended, press, pause: pauseFor }
 }

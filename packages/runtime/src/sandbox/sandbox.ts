@@ -1,6 +1,6 @@
 import type { JsonValue } from '@enablement/core'
 import type { MemoryReading } from '../monitor/memory-monitor.ts'
-import type { GuestError } from './sandbox-host.ts'
+import type { GuestError, GuestNotice } from './sandbox-host.ts'
 import type { TerminationRecord } from './termination.ts'
 
 /** What a host function is told besides its argument. */
@@ -45,6 +45,8 @@ export type EvaluationOutcome =
   | { readonly outcome: 'memory-exhausted'; readonly code: 'MEMORY_EXHAUSTED'; readonly recovery: Recovery }
   /** Interrupted after `timeoutMs`. The sandbox can be used on; globals are as they were. */
   | { readonly outcome: 'timed-out'; readonly timeoutMs: number }
+  /** Interrupted after `cpuMs` of running. The sandbox can be used on; globals are as they were. */
+  | { readonly outcome: 'cpu-exhausted'; readonly cpuMs: number }
   /** The sandbox is gone. */
   | { readonly outcome: 'terminated'; readonly record: TerminationRecord }
 
@@ -52,8 +54,16 @@ export type EvaluationOutcome =
 export interface EvaluationOptions {
   /** Wall time that it may take, host calls included; 30,000 ms unless given, 1 ms to 24 h. */
   readonly timeoutMs?: number
+  /** Time that it may run, waits for host calls not counted: 1 ms to 24 h; unbounded unless given. */
+  readonly cpuMs?: number
   /** Interrupts it. The call then rejects with the signal's reason, and the sandbox can be used on. */
   readonly signal?: AbortSignal
+}
+
+/** How a sandbox is saved. */
+export interface CheckpointOptions {
+  /** How long the bytes can be restored: one day unless given, at most a year. */
+  readonly ttlMs?: number
 }
 
 /** A running sandbox. One evaluation at a time; a second one throws `SANDBOX_BUSY`. */
@@ -78,10 +88,27 @@ export interface Sandbox extends AsyncDisposable {
   /** How memory stands now. */
   memory(): MemoryReading
   /**
-   * The whole state as sealed bytes for `runtime.restore`, valid for `ttlMs` (one day unless given). Throws
-   * `SANDBOX_BUSY`, `SANDBOX_GONE`, `CHECKPOINT_REFUSED`.
+   * The whole state as sealed bytes for `runtime.restore`, valid for `ttlMs` (one day unless given). An evaluation under
+   * way is part of it where the host saves memory: it is stopped at its next `await`, saved, and goes on. Throws
+   * `SANDBOX_BUSY`, `SANDBOX_GONE`, `CHECKPOINT_REFUSED`; then it goes on as if nothing had been asked.
    */
-  checkpoint(options?: { readonly ttlMs?: number }): Promise<Uint8Array<ArrayBuffer>>
+  checkpoint(options?: CheckpointOptions): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * Saves it as `checkpoint` does and ends it, for its place is needed. An evaluation under way comes back as `terminated`
+   * (`preempted`), and `continue` carries it on in a sandbox restored from the bytes. Throws as `checkpoint`.
+   */
+  preempt(options?: CheckpointOptions): Promise<Uint8Array<ArrayBuffer>>
+  /** Tells the guest about its surroundings: `onNotice((notice) => …)` inside. Throws `SANDBOX_GONE`. */
+  tell(notice: GuestNotice): void
+  /**
+   * Makes its files read-only, or writable again. Gives how: `remount` refuses every write, `quota-freeze` those that need
+   * more room. Throws `NOT_SUPPORTED`, `SANDBOX_GONE`.
+   */
+  setReadOnly(readOnly: boolean): Promise<'remount' | 'quota-freeze'>
+  /** Ids of its processes on this machine, for attributing GPU memory; none where it has no processes of its own. */
+  processes(): readonly number[]
+  /** The folder on this machine that is its writable root, where it has files. */
+  readonly workspace?: string
   /** Ends it and its thread; an evaluation under way is interrupted and comes back as `terminated`. */
   close(): Promise<void>
 }

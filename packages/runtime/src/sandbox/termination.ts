@@ -10,6 +10,8 @@ export type TerminationReason =
   | 'host-lost'
   /** Another process recovered the same sandbox and owns it now, or ownership could not be proved in time. */
   | 'superseded'
+  /** Its place was needed: it was saved whole first, by `preempt`. */
+  | 'preempted'
   /** `close` was called while an evaluation was under way. */
   | 'closed'
 

@@ -12,6 +12,7 @@ export const runtimeSchema: Schema = {
           id text primary key, tenant text not null, sandbox_id text not null, created_at integer not null,
           expires_at integer not null, sealed blob not null) strict`,
         'create index runtime_checkpoints_expiry on runtime_checkpoints (expires_at)',
+        'create index runtime_checkpoints_tenant on runtime_checkpoints (tenant, created_at, id)',
         `create table runtime_incidents (
           id text primary key, tenant text not null, is_open integer not null, detected_at integer not null,
           incident text not null) strict`,
@@ -22,6 +23,7 @@ export const runtimeSchema: Schema = {
           id text primary key, tenant text not null, sandbox_id text not null, created_at bigint not null,
           expires_at bigint not null, sealed bytea not null)`,
         'create index runtime_checkpoints_expiry on runtime_checkpoints (expires_at)',
+        'create index runtime_checkpoints_tenant on runtime_checkpoints (tenant, created_at, id)',
         `create table runtime_incidents (
           id text primary key, tenant text not null, is_open bigint not null, detected_at bigint not null,
           incident text not null)`,

@@ -1,5 +1,15 @@
-import { bytesOf, changes, execute, firstRow, integerOf, type SqlDatabase, textOf } from '@enablement/core/sql'
-import type { CheckpointStore } from '../checkpoint/checkpoint-store.ts'
+import {
+  bytesOf,
+  changes,
+  execute,
+  firstRow,
+  integerOf,
+  rows,
+  type SqlDatabase,
+  type SqlRow,
+  textOf
+} from '@enablement/core/sql'
+import type { CheckpointStore, StoredCheckpoint } from '../checkpoint/checkpoint-store.ts'
 
 /** Checkpoints in a database that holds `runtimeSchema`. Throws what `SqlDatabase.run` throws. */
 export function sqlCheckpointStore(db: SqlDatabase): CheckpointStore {
@@ -22,17 +32,24 @@ export function sqlCheckpointStore(db: SqlDatabase): CheckpointStore {
       const row = await db.run(() => firstRow('select * from runtime_checkpoints where id = ?', id))
       if (row === undefined) return undefined
       return {
-        id: textOf(row, 'id'),
-        tenant: textOf(row, 'tenant'),
-        sandboxId: textOf(row, 'sandbox_id'),
-        createdAt: integerOf(row, 'created_at'),
-        expiresAt: integerOf(row, 'expires_at'),
+        ...identityOf(row),
         // The driver's bytes may be a view of a buffer that it uses again.
         bytes: Uint8Array.from(bytesOf(row, 'sealed'))
       }
     },
     async remove(id) {
       await db.run(() => execute('delete from runtime_checkpoints where id = ?', id))
+    },
+    async list(tenant, { limit }) {
+      const found = await db.run(() =>
+        rows(
+          `select id, tenant, sandbox_id, created_at, expires_at, length(sealed) as sealed_bytes
+           from runtime_checkpoints where tenant = ? order by created_at, id limit ?`,
+          tenant,
+          limit
+        )
+      )
+      return found.map((row) => ({ ...identityOf(row), sealedBytes: integerOf(row, 'sealed_bytes') }))
     },
     removeExpired: (now, limit) =>
       db.run(() =>
@@ -45,3 +62,11 @@ export function sqlCheckpointStore(db: SqlDatabase): CheckpointStore {
       )
   }
 }
+
+const identityOf = (row: SqlRow): Omit<StoredCheckpoint, 'bytes'> => ({
+  id: textOf(row, 'id'),
+  tenant: textOf(row, 'tenant'),
+  sandboxId: textOf(row, 'sandbox_id'),
+  createdAt: integerOf(row, 'created_at'),
+  expiresAt: integerOf(row, 'expires_at')
+})

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 const limit = mebibytes(4)
 const spec: SandboxSpec = {
   sandboxId: 's',
+  incarnation: 1,
   memoryLimitBytes: limit,
   criticalAtBytes: limit,
   criticalClearBytes: limit,
@@ -38,7 +39,7 @@ describe('an image that nobody sealed', () => {
 
   it.each<readonly [string, (good: Uint8Array) => Uint8Array<ArrayBuffer>, string]>([
     ['is empty', () => new Uint8Array(0), 'CHECKPOINT_CORRUPT'],
-    ['is cut short in its header', (good) => good.slice(0, 107), 'CHECKPOINT_CORRUPT'],
+    ['is cut short in its header', (good) => good.slice(0, 111), 'CHECKPOINT_CORRUPT'],
     ['is cut short in its body', (good) => good.slice(0, -1), 'CHECKPOINT_CORRUPT'],
     ['begins otherwise', (good) => changed(good, (view) => view.setUint8(0, 0)), 'CHECKPOINT_CORRUPT'],
     ['has another version', (good) => changed(good, (view) => view.setUint16(4, 1, true)), 'CHECKPOINT_CORRUPT'],
@@ -74,23 +75,23 @@ describe('an image that nobody sealed', () => {
     ],
     [
       'has a run that begins before the last one ends',
-      (good) => changed(good, (view) => view.setUint32(116, view.getUint32(108, true), true)),
+      (good) => changed(good, (view) => view.setUint32(120, view.getUint32(112, true), true)),
       'CHECKPOINT_CORRUPT'
     ],
     [
       'has a run that ends outside',
-      (good) => changed(good, (view) => view.setUint32(108 + (view.getUint32(100, true) - 1) * 8, 0xffff_ff00, true)),
+      (good) => changed(good, (view) => view.setUint32(112 + (view.getUint32(100, true) - 1) * 8, 0xffff_ff00, true)),
       'CHECKPOINT_CORRUPT'
     ],
     [
       'has runs of another length than it declares',
-      (good) => changed(good, (view) => view.setUint32(112, view.getUint32(112, true) + 1, true)),
+      (good) => changed(good, (view) => view.setUint32(116, view.getUint32(116, true) + 1, true)),
       'CHECKPOINT_CORRUPT'
     ],
     [
       'unpacks to 256 MiB',
       (good) => {
-        const packed = Buffer.concat([good.subarray(0, 108), zstdCompressSync(Buffer.alloc(2 ** 28))])
+        const packed = Buffer.concat([good.subarray(0, 112), zstdCompressSync(Buffer.alloc(2 ** 28))])
         packed.writeUInt8(1, 7)
         return Uint8Array.from(packed)
       },

@@ -62,9 +62,17 @@ describe('an evaluation', () => {
     const sandbox = await kit.runtime.open(small)
     const first = sandbox.evaluate('await 0; 1')
     await expect(sandbox.evaluate('globalThis.second = 1')).rejects.toMatchObject({ code: 'SANDBOX_BUSY' })
-    await expect(sandbox.checkpoint()).rejects.toMatchObject({ code: 'SANDBOX_BUSY' })
     expect(await first).toEqual({ outcome: 'completed', value: 1 })
     expect(await sandbox.evaluate('typeof second')).toEqual({ outcome: 'completed', value: 'undefined' })
+  })
+
+  it('is bounded in the time that it runs, waits not counted', async () => {
+    await using kit = runtimeKit({
+      hostFunctions: { wait: () => new Promise((resolve) => setTimeout(() => resolve(1), 120)) }
+    })
+    const sandbox = await kit.runtime.open(small)
+    expect(await sandbox.evaluate('for (;;);', { cpuMs: 50 })).toEqual({ outcome: 'cpu-exhausted', cpuMs: 50 })
+    expect(await sandbox.evaluate('await host.wait()', { cpuMs: 100 })).toEqual({ outcome: 'completed', value: 1 })
   })
 
   it('refuses code over 1 MiB before it reaches the guest', async () => {
@@ -161,7 +169,7 @@ describe('a host function', () => {
     })
     const sandbox = await kit.runtime.open(small)
     await sandbox.evaluate('host.wait(); await host.wait()', { timeoutMs: 20 })
-    expect(calls.map(({ idempotencyKey }) => idempotencyKey)).toEqual([`${sandbox.id}:1`, `${sandbox.id}:2`])
+    expect(calls.map(({ idempotencyKey }) => idempotencyKey)).toEqual([`${sandbox.id}:1:1`, `${sandbox.id}:1:2`])
     expect(calls.map(({ signal }) => signal.aborted)).toEqual([true, true])
   })
 

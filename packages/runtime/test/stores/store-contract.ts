@@ -56,6 +56,19 @@ export function storeContract(make: () => Promise<Stores>): void {
     expect(await checkpoints.load('c')).toBeDefined()
   })
 
+  it("lists a tenant's checkpoints without their bytes, the oldest first", async () => {
+    const { checkpoints } = await make()
+    const of = { sandboxId: 's', expiresAt: 4_102_444_800_000 }
+    await checkpoints.save({ ...of, id: 'late', tenant: 'acme', createdAt: 2, bytes: new Uint8Array(7) })
+    await checkpoints.save({ ...of, id: 'early', tenant: 'acme', createdAt: 1, bytes: new Uint8Array(0) })
+    await checkpoints.save({ ...of, id: 'foreign', tenant: 'other', createdAt: 1, bytes: new Uint8Array(1) })
+    expect(await checkpoints.list('acme', { limit: 10 })).toEqual([
+      { ...of, id: 'early', tenant: 'acme', createdAt: 1, sealedBytes: 0 },
+      { ...of, id: 'late', tenant: 'acme', createdAt: 2, sealedBytes: 7 }
+    ])
+    expect((await checkpoints.list('acme', { limit: 1 })).map(({ id }) => id)).toEqual(['early'])
+  })
+
   it('opens an incident once, with its evidence', async () => {
     const { incidents, evidenceCount } = await make()
     await incidents.open(draft('i1'), 1_000, evidence)

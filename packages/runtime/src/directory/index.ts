@@ -1,0 +1,1 @@
+export { type DirectoryCheckpointStoreOptions, directoryCheckpointStore } from './directory-checkpoint-store.ts'

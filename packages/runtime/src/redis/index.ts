@@ -1,0 +1,1 @@
+export { type RedisPoolState, redisPoolState } from './redis-pool-state.ts'
