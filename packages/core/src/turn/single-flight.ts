@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { CoreError } from '../failure/core-error.ts'
 import { parseOptions } from '../failure/options.ts'
+import { untilAborted } from './until-aborted.ts'
 
 /** Joins concurrent calls for one key into a single one, whose result they all get. */
 export interface SingleFlight<T> {
@@ -41,12 +42,4 @@ export function createSingleFlight<T>(options: { readonly flightsMax?: number } 
       return signal === undefined ? flight : await untilAborted(flight, signal)
     }
   }
-}
-
-function untilAborted<T>(flight: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    flight.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

@@ -1,4 +1,12 @@
-import { CoreError, createTimeout, type Platform, parseOptions, reporter, systemPlatform } from '@enablement/core'
+import {
+  CoreError,
+  createTimeout,
+  type Platform,
+  parseOptions,
+  reporter,
+  systemPlatform,
+  untilAborted
+} from '@enablement/core'
 import { z } from 'zod'
 import { USED_AT_LIMIT, USED_AT_MIN } from '../event/usage-event.ts'
 import { agreementOf, type Claim, holds } from './agreement.ts'
@@ -245,12 +253,4 @@ export function createConsensusTime(options: ConsensusTimeOptions): ConsensusTim
 
 function closed(): CoreError<'CLOSED'> {
   return new CoreError('CLOSED', 'the consensus time is closed', { what: 'consensus time' })
-}
-
-function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

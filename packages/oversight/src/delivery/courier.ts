@@ -1,4 +1,4 @@
-import { type Clock, isSuiteError, type Verdict } from '@enablement/core'
+import { type Clock, isSuiteError, untilAborted, type Verdict } from '@enablement/core'
 import { type AgentControl, type AlertOps, agentCall } from '../channel/agent-control.ts'
 import type { Addressee, Channel, DeliveryOutcome } from '../channel/channel.ts'
 import type { ApproverDirectory } from '../directory/approver-directory.ts'
@@ -72,6 +72,7 @@ export function courierOf(options: CourierOptions): Courier {
       if (attempt.attempt > max) return unreachable(`${max} attempts failed, the last without an answer`)
       const last = attempt.attempt === max
       try {
+        // Nobody waits for an attempt whose time is up.
         const outcome = await untilAborted(send(options, { message, request, attempt }, signal), signal)
         return last && outcome.outcome === 'failed' ? unreachable(outcome.reason) : outcome
       } catch (error) {
@@ -254,15 +255,6 @@ async function addresseeOf(
   if (known === undefined || addresses === undefined) return undefined
   const [address, ...alternatives] = typeof addresses === 'string' ? [addresses] : addresses
   return address === undefined ? undefined : { id, name: known.name, address, alternatives }
-}
-
-/** Nobody waits for an attempt whose time is up. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }
 
 const invitationIn = (request: RequestRecord, invitationId: string): InvitationRecord | undefined =>

@@ -1,4 +1,4 @@
-import { type Clock, type OptionsSchema, parseOptions } from '@enablement/core'
+import { type Clock, type OptionsSchema, parseOptions, untilAborted } from '@enablement/core'
 import { z } from 'zod'
 import { OversightError } from '../oversight-error.ts'
 import type { Approver, ApproverDirectory } from './approver-directory.ts'
@@ -36,7 +36,9 @@ export function askedDirectory(
   ): Promise<T | undefined> {
     let answer: T | undefined
     try {
-      answer = await untilAborted(question, signal)
+      signal.throwIfAborted()
+      // Asked in a promise's job, so that what throws at once is a rejection like any other.
+      answer = await untilAborted(Promise.resolve().then(question), signal)
     } catch (error) {
       throw unavailable(tenant, asked, signal.aborted ? 'unanswered' : 'failed', error)
     }
@@ -97,15 +99,4 @@ function unavailable(
     { tenant, asked, because },
     { cause }
   )
-}
-
-function untilAborted<T>(work: () => Promise<T> | undefined, signal: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted()
-    const onAbort = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    // Called in a promise's job, so that what throws at once is a rejection like any other.
-    const answer = Promise.resolve().then(work)
-    answer.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }
