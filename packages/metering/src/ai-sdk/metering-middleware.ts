@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { QUANTITY_MAX } from '../event/usage-event.ts'
 import { identifierSchema } from '../event/usage-event-schema.ts'
 import { MeteringError } from '../metering-error.ts'
+import { callable, isFunction } from '../option-checks.ts'
 import type { Quota } from '../quota/quota.ts'
 import { HOLD_MS_MAX } from '../quota/quota-options.ts'
 import { MeteredCall, type ModelCallEvent, quotaExceeded } from './metered-call.ts'
@@ -68,9 +69,6 @@ export interface MeteringMiddleware {
     readonly model: CalledModel
   }): Promise<Result>
 }
-
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const callable = <T>() => z.custom<T>(isFunction, 'must be a function')
 
 const middlewareOptions: z.ZodType<MeteringMiddlewareOptions> = z.strictObject({
   quota: z.custom<MeteringMiddlewareOptions['quota']>(

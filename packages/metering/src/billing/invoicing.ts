@@ -7,6 +7,7 @@ import { calendarSchema, periodFinder } from '../calendar/period-finder.ts'
 import { identifierSchema, usedAtSchema } from '../event/usage-event-schema.ts'
 import { MeteringError, storeFailure } from '../metering-error.ts'
 import { ROUNDINGS, type Rounding } from '../money/rounding.ts'
+import { callable, hasMethods } from '../option-checks.ts'
 import type { UsageStore } from '../usage/usage-store.ts'
 import type { BillingEvent } from './billing-event.ts'
 import type { Invoice } from './invoice.ts'
@@ -98,22 +99,16 @@ const ACCOUNTS_PER_RUN = 16
 /** An account is one worker's for so long. What cannot be invoiced is tried again then, and holds up nobody else. */
 const RETRY_MS = minutes(5)
 
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const hasMethods =
-  (...names: readonly string[]) =>
-  (value: unknown): boolean =>
-    typeof value === 'object' && value !== null && names.every((name) => isFunction((value as never)[name]))
-
 const optionsSchema: z.ZodType<InvoicingOptions> = z
   .strictObject({
     usage: z.custom<InvoicingOptions['usage']>(hasMethods('totals', 'adjustments'), 'must be a usage store'),
     invoices: z.custom<InvoiceStore>(hasMethods('put', 'pass', 'billed', 'pending'), 'must be an invoice store'),
-    rateCardOf: z.custom<InvoicingOptions['rateCardOf']>(isFunction, 'must be a function'),
+    rateCardOf: callable<InvoicingOptions['rateCardOf']>(),
     roundedPer: z.enum(['line', 'invoice']),
-    taxOf: z.custom<NonNullable<InvoicingOptions['taxOf']>>(isFunction, 'must be a function').exactOptional(),
+    taxOf: callable<NonNullable<InvoicingOptions['taxOf']>>().exactOptional(),
     taxRounding: z.enum(ROUNDINGS).exactOptional(),
     lookBackMs: z.number().int().min(days(8)).max(days(4_000)).exactOptional(),
-    observe: z.custom<(event: BillingEvent) => void>(isFunction, 'must be a function').exactOptional(),
+    observe: callable<(event: BillingEvent) => void>().exactOptional(),
     platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
   })
   .refine(({ taxOf, taxRounding }) => (taxOf === undefined) === (taxRounding === undefined), {

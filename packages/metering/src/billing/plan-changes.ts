@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { identifierSchema, usedAtSchema } from '../event/usage-event-schema.ts'
 import { storeFailure } from '../metering-error.ts'
 import { ROUNDINGS, type Rounding } from '../money/rounding.ts'
+import { callable } from '../option-checks.ts'
 import type { BillingEvent } from './billing-event.ts'
 import type {
   CancelOutcome,
@@ -73,8 +74,6 @@ const ATTEMPTS_MAX = 20
 /** Subscriptions that one run takes on, all at once. */
 const SUBSCRIPTIONS_PER_RUN = 32
 
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-
 const optionsSchema: z.ZodType<PlanChangesOptions> = z.strictObject({
   store: z.custom<SubscriptionStore>(
     (value) => typeof value === 'object' && value !== null && 'claimSubscriptions' in value,
@@ -85,8 +84,8 @@ const optionsSchema: z.ZodType<PlanChangesOptions> = z.strictObject({
   payments: z
     .custom<PlanPayments>((value) => typeof value === 'object' && value !== null && 'collect' in value, 'must collect')
     .exactOptional(),
-  taxOf: z.custom<NonNullable<PlanChangesOptions['taxOf']>>(isFunction, 'must be a function').exactOptional(),
-  observe: z.custom<(event: BillingEvent) => void>(isFunction, 'must be a function').exactOptional(),
+  taxOf: callable<NonNullable<PlanChangesOptions['taxOf']>>().exactOptional(),
+  observe: callable<(event: BillingEvent) => void>().exactOptional(),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 

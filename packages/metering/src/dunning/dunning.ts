@@ -15,6 +15,7 @@ import { identifierSchema, usedAtSchema } from '../event/usage-event-schema.ts'
 import { storeFailure } from '../metering-error.ts'
 import type { MeteringObserver } from '../metering-event.ts'
 import { minorUnitDigits } from '../money/currency.ts'
+import { methods } from '../option-checks.ts'
 import { storeNow } from '../store-clock.ts'
 import {
   caseOf,
@@ -138,15 +139,6 @@ export interface Dunning {
   /** Does what falls due; for core's `startWorker`. Any number of processes may. */
   readonly duties: readonly Duty[]
 }
-
-const methods = (...names: string[]) =>
-  z.custom<never>(
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function'),
-    `must have ${names.join(' and ')}`
-  )
 
 const optionsSchema: z.ZodType<DunningOptions> = z.strictObject({
   db: methods('run'),

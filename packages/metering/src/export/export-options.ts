@@ -1,6 +1,7 @@
 import type { Platform } from '@enablement/core'
 import type { SqlDatabase } from '@enablement/core/sql'
 import { z } from 'zod'
+import { callable, methods } from '../option-checks.ts'
 import type { UsageFeed } from '../usage/usage-feed.ts'
 import type { ExportEvent } from './export-event.ts'
 import type { ExportFetch, ExportKey } from './target-call.ts'
@@ -20,17 +21,6 @@ export interface ExportOptions {
   readonly platform?: Platform
 }
 
-const methods = (...names: string[]) =>
-  z.custom<never>(
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function'),
-    `must have ${names.join(' and ')}`
-  )
-
-export const callable: z.ZodType<never> = z.custom<never>((value) => typeof value === 'function', 'must be a function')
-
 /** A key is never part of a message: what it is not, is all that is said. */
 export const keySchema: z.ZodType<ExportKey> = z.custom<ExportKey>(
   (value) => typeof value === 'function' || (typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value)),
@@ -49,7 +39,7 @@ export const exportShape = {
   db: methods('run'),
   feed: methods('read', 'end'),
   begin: z.enum(['with-all', 'with-new']),
-  fetch: callable.exactOptional(),
-  observe: callable.exactOptional(),
+  fetch: callable().exactOptional(),
+  observe: callable().exactOptional(),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 }

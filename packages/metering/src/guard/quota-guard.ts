@@ -1,6 +1,7 @@
 import { type Platform, parseOptions, systemPlatform } from '@enablement/core'
 import { z } from 'zod'
 import { MeteringError } from '../metering-error.ts'
+import { callable, isFunction } from '../option-checks.ts'
 import type { QuotaHold } from '../quota/hold-handle.ts'
 import type { Quota } from '../quota/quota.ts'
 import { HOLD_MS_MAX } from '../quota/quota-options.ts'
@@ -35,9 +36,6 @@ export interface QuotaGuardOptions {
 export type QuotaGuard = <Rest extends readonly unknown[]>(
   handler: (request: Request, hold: QuotaHold | undefined, ...rest: Rest) => Response | PromiseLike<Response>
 ) => (request: Request, ...rest: Rest) => Promise<Response>
-
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const callable = <T>() => z.custom<T>(isFunction, 'must be a function')
 
 const guardOptions: z.ZodType<QuotaGuardOptions> = z.strictObject({
   quota: z.custom<QuotaGuardOptions['quota']>(

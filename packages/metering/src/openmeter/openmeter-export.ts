@@ -1,18 +1,12 @@
 import { days, isJson, type JsonObject, parseOptions, systemPlatform } from '@enablement/core'
 import { Temporal } from 'temporal-polyfill'
 import { z } from 'zod'
-import {
-  callable,
-  type ExportOptions,
-  exportShape,
-  keySchema,
-  nameSchema,
-  urlSchema
-} from '../export/export-options.ts'
+import { type ExportOptions, exportShape, keySchema, nameSchema, urlSchema } from '../export/export-options.ts'
 import { mapUsage } from '../export/mapped-usage.ts'
 import { createTargetCall, type ExportKey } from '../export/target-call.ts'
 import { createUsageExport, type UsageExport } from '../export/usage-export.ts'
 import { failed, POISON_ATTEMPTS, type SendOutcome, type UsageSink } from '../export/usage-sink.ts'
+import { callable } from '../option-checks.ts'
 import type { RecordedUsage } from '../usage/usage-feed.ts'
 
 /** An event as OpenMeter is to have it: a CloudEvent but for what tells it from others. */
@@ -49,7 +43,7 @@ const optionsSchema: z.ZodType<OpenMeterExportOptions> = z.strictObject({
   ...exportShape,
   apiUrl: urlSchema,
   apiKey: keySchema.exactOptional(),
-  eventOf: callable,
+  eventOf: callable(),
   name: nameSchema.exactOptional(),
   dedupeMs: z.int().min(1).max(days(3_660)).exactOptional()
 })

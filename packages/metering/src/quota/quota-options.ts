@@ -2,6 +2,7 @@ import { type CircuitBreakerOptions, hours, type Platform } from '@enablement/co
 import { z } from 'zod'
 import { identifierSchema } from '../event/usage-event-schema.ts'
 import type { MeteringObserver } from '../metering-event.ts'
+import { callable, hasMethods, isFunction } from '../option-checks.ts'
 import { LEVELS_MAX, type Limit, limitSchema, PATH_LENGTH_MAX, pathSchema } from './limit.ts'
 import type { QuotaStore } from './quota-store.ts'
 
@@ -73,16 +74,8 @@ export interface QuotaBinding {
 
 const storeMethods = ['consume', 'hold', 'settle', 'extend', 'read', 'endExpired'] as const
 
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-
 export const optionsSchema: z.ZodType<QuotasOptions> = z.strictObject({
-  store: z.custom<QuotaStore>(
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      storeMethods.every((method) => isFunction((value as Partial<QuotaStore>)[method])),
-    'must be a quota store, such as sqlQuotaStore(db)'
-  ),
+  store: z.custom<QuotaStore>(hasMethods(...storeMethods), 'must be a quota store, such as sqlQuotaStore(db)'),
   // By hand, so that a list's issues have their paths: a union would only say that it matches none of its members.
   limits: z.unknown().transform((value, check) => {
     if (isFunction(value)) return value as LimitLookup
@@ -101,7 +94,7 @@ export const optionsSchema: z.ZodType<QuotasOptions> = z.strictObject({
     .exactOptional(),
   breaker: z.custom<NonNullable<QuotasOptions['breaker']>>((value) => typeof value === 'object').exactOptional(),
   idempotencyMs: z.number().int().min(1_000).max(IDEMPOTENCY_MS_MAX).exactOptional(),
-  observe: z.custom<MeteringObserver>(isFunction, 'must be a function').exactOptional(),
+  observe: callable<MeteringObserver>().exactOptional(),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 }) as never
 

@@ -16,6 +16,7 @@ import { type BilledPeriod, CLOSES_AFTER_MS } from '../billing/invoicing.ts'
 import type { RateCard } from '../billing/rate-card.ts'
 import { periodFinder } from '../calendar/period-finder.ts'
 import { MeteringError, storeFailure } from '../metering-error.ts'
+import { callable, methods } from '../option-checks.ts'
 import { storeNow } from '../store-clock.ts'
 import type { UsageStore } from '../usage/usage-store.ts'
 import { correct } from './correction.ts'
@@ -135,21 +136,11 @@ export interface Reconciliation {
   readonly duties: readonly Duty[]
 }
 
-const methods = (...names: string[]) =>
-  z.custom<never>(
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function'),
-    `must have ${names.join(', ')}`
-  )
-const callable = z.custom<never>((value) => typeof value === 'function', 'must be a function')
-
 const optionsSchema: z.ZodType<ReconciliationOptions> = z.strictObject({
   db: methods('run'),
   usage: methods('totals', 'adjustments'),
   invoices: methods('find', 'billed', 'endedAt', 'adjust', 'revision'),
-  rateCardOf: callable,
+  rateCardOf: callable(),
   roundedPer: z.enum(['line', 'invoice']),
   subscriptions: methods('list'),
   onDifference: z.enum(['report', 'adjust']),
@@ -157,7 +148,7 @@ const optionsSchema: z.ZodType<ReconciliationOptions> = z.strictObject({
   periods: z.int().min(1).max(PERIODS_MAX).exactOptional(),
   settleMs: z.int().min(0).max(hours(24)).exactOptional(),
   nightly: methods('next').exactOptional(),
-  observe: callable.exactOptional(),
+  observe: callable().exactOptional(),
   platform: z.custom<Platform>((value) => typeof value === 'object' && value !== null).exactOptional()
 })
 

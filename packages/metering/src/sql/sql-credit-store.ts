@@ -14,6 +14,7 @@ import { z } from 'zod'
 import type { CreditStore, WalletName, WalletRecord, WalletRows } from '../credit/credit-store.ts'
 import { walletKey } from '../credit/wallet-key.ts'
 import { storeNow } from '../store-clock.ts'
+import { auditOption } from './audit-option.ts'
 import { callOf, chargeOf, creditWriter, entryOf, fundingOf, lotOf, read, walletOf } from './credit-rows.ts'
 
 /** What goes with the wallets. */
@@ -26,12 +27,7 @@ export interface SqlCreditStoreOptions {
 const DRAFTS_MAX = 1_000
 
 const optionsSchema: z.ZodType<SqlCreditStoreOptions> = z.strictObject({
-  audit: z
-    .custom<AuditLog>(
-      (value) => typeof value === 'object' && value !== null && 'appendAll' in value,
-      'must be an audit log'
-    )
-    .exactOptional()
+  audit: auditOption.exactOptional()
 })
 
 /** Wallets in a database that has taken `meteringSchema`. Expiry follows the database's clock. Throws `INVALID_OPTIONS`. */

@@ -27,6 +27,7 @@ import {
 } from '../billing/invoice-store.ts'
 import type { SubscriptionStore } from '../billing/subscription-store.ts'
 import type { CalendarPeriod } from '../calendar/calendar.ts'
+import { auditOption } from './audit-option.ts'
 import { claimRows } from './claim-rows.ts'
 import { LINE_COLUMNS, lineOf, lineRow, lineRows } from './invoice-rows.ts'
 import { type BillingUnits, sqlSubscriptions } from './sql-subscriptions.ts'
@@ -38,12 +39,7 @@ export interface SqlInvoiceStoreOptions {
 }
 
 const optionsSchema: z.ZodType<SqlInvoiceStoreOptions> = z.strictObject({
-  audit: z
-    .custom<AuditLog>(
-      (value) => typeof value === 'object' && value !== null && 'appendAll' in value,
-      'must be an audit log'
-    )
-    .exactOptional()
+  audit: auditOption.exactOptional()
 })
 
 /**

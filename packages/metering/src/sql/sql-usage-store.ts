@@ -4,6 +4,7 @@ import type { Sql, SqlDatabase } from '@enablement/core/sql'
 import { z } from 'zod'
 import { type DedupVerdict, type FirstReceipt, identityKey, judgeRepeat } from '../dedup/repeat.ts'
 import type { UsageEntry, UsageStore } from '../usage/usage-store.ts'
+import { auditOption } from './audit-option.ts'
 import { compareIdentities } from './hour-rollups.ts'
 import { usageBatches } from './usage-batches.ts'
 import { decisionEvidence, entryEvidence } from './usage-evidence.ts'
@@ -21,12 +22,7 @@ export interface SqlUsageStoreOptions {
 }
 
 const optionsSchema: z.ZodType<SqlUsageStoreOptions> = z.strictObject({
-  audit: z
-    .custom<AuditLog>(
-      (value) => typeof value === 'object' && value !== null && 'appendAll' in value,
-      'must be an audit log'
-    )
-    .exactOptional()
+  audit: auditOption.exactOptional()
 })
 
 /** Units under way where several can be: enough to keep two cores of a server busy, few enough for a small pool. */

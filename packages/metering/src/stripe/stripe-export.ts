@@ -2,18 +2,12 @@ import { days, hours, minutes, parseOptions, systemPlatform } from '@enablement/
 import { z } from 'zod'
 import { keyOf } from '../billing/billing-key.ts'
 import type { UsageIdentity } from '../event/usage-event.ts'
-import {
-  callable,
-  type ExportOptions,
-  exportShape,
-  keySchema,
-  nameSchema,
-  urlSchema
-} from '../export/export-options.ts'
+import { type ExportOptions, exportShape, keySchema, nameSchema, urlSchema } from '../export/export-options.ts'
 import { mapUsage } from '../export/mapped-usage.ts'
 import { createTargetCall, type ExportKey, type TargetAnswer } from '../export/target-call.ts'
 import { createUsageExport, type UsageExport } from '../export/usage-export.ts'
 import { failed, type SendOutcome, type UsageSink } from '../export/usage-sink.ts'
+import { callable } from '../option-checks.ts'
 import type { RecordedUsage } from '../usage/usage-feed.ts'
 
 /** An event for a Stripe meter. */
@@ -58,7 +52,7 @@ const IDENTIFIER_MS = hours(23)
 const optionsSchema: z.ZodType<StripeExportOptions> = z.strictObject({
   ...exportShape,
   apiKey: keySchema,
-  eventOf: callable,
+  eventOf: callable(),
   name: nameSchema.exactOptional(),
   apiUrl: urlSchema.exactOptional(),
   apiVersion: z
