@@ -90,8 +90,6 @@ export interface LiveSandboxDeps {
 /** A sandbox whose VM is yet to be made: the hooks go to the host first. */
 export interface LiveSandbox {
   readonly hooks: SandboxHooks
-  readonly criticalAtBytes: number
-  readonly criticalClearBytes: number
   /** Makes the sandbox of the VM that the host made. */
   attach(
     host: HostSandbox,
@@ -360,8 +358,6 @@ export function liveSandbox(identity: SandboxIdentity, deps: LiveSandboxDeps): L
   }
 
   return {
-    criticalAtBytes: monitor.criticalAtBytes,
-    criticalClearBytes: monitor.criticalClearBytes,
     hooks: {
       onCall: answer,
       onConsole: (line) => observe({ type: 'console', ...of, line }),
