@@ -1,11 +1,15 @@
+import path from 'node:path'
+import process from 'node:process'
 import { build } from 'esbuild'
 import { embedded } from './embedded.ts'
 
 /**
- * Bundles a program that a test starts as a process of its own: Node alone does not know what `?worker-text` asks for.
- * `conditions` say what it loads: `@enablement/source` for the sources, none for the built packages.
+ * Bundles a program that a test starts as a process of its own into `folder`, with what this test loads: the sources, or
+ * the built packages. Node alone does not know what `?worker-text` asks for, and starts a bundle in a quarter of the time
+ * that the single files take. Gives the bundle's path.
  */
-export async function bundleProgram(entry: string, outfile: string, conditions: readonly string[]): Promise<void> {
+export async function bundledProgram(entry: string, folder: string): Promise<string> {
+  const outfile = path.join(folder, path.basename(entry).replace(/ts$/, 'mjs'))
   await build({
     entryPoints: [entry],
     outfile,
@@ -18,7 +22,8 @@ export async function bundleProgram(entry: string, outfile: string, conditions: 
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)"
     },
     logLevel: 'error',
-    conditions: [...conditions],
+    conditions: process.env['TARGET'] === 'dist' ? [] : ['@enablement/source'],
     plugins: [embedded({ minify: false })]
   })
+  return outfile
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundledProgram } from '@enablement/build/program'
 import {
   auditSchema,
   createAuditSealer,
@@ -16,7 +17,6 @@ import { lockSchema } from '@enablement/core/lock'
 import { execute, migrate, rows } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 import { collected } from './sealed-log.ts'
 
 const rounds = Math.ceil(Math.min(inject('scale'), 12))
@@ -37,7 +37,7 @@ describe('sealers and writers that are killed', () => {
   it(
     'lose no entry that was committed, seal none twice, and sign one history',
     async () => {
-      const child = await bundledChild(join(import.meta.dirname, 'sealing-child.ts'), folder)
+      const child = await bundledProgram(join(import.meta.dirname, 'sealing-child.ts'), folder)
       const path = join(folder, 'audit.db')
       const checkpoints = join(folder, 'checkpoints')
       const { signingKey, verifierKey } = createCheckpointKey('audit.example.com')

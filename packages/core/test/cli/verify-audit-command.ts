@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { bundledProgram } from '@enablement/build/program'
 import { afterAll, beforeAll } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 
 export interface CommandRun {
   readonly code: number | null
@@ -21,7 +21,7 @@ let bundle: string | undefined
 export function bundleVerifyAudit(): void {
   const folder = mkdtempSync(join(tmpdir(), 'enablement-verify-audit-program-'))
   beforeAll(async () => {
-    bundle = await bundledChild(main, folder)
+    bundle = await bundledProgram(main, folder)
   })
   afterAll(() => {
     bundle = undefined

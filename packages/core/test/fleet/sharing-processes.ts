@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundledProgram } from '@enablement/build/program'
 import { expect } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 
 interface Sharer {
   readonly process: ChildProcess
@@ -18,7 +18,7 @@ export async function expectProcessesToAgree(kind: 'sqlite' | 'redis', place: st
   const folder = mkdtempSync(join(tmpdir(), 'enablement-sharing-'))
   const started: ChildProcess[] = []
   try {
-    const child = await bundledChild(join(import.meta.dirname, 'sharing-child.ts'), folder)
+    const child = await bundledProgram(join(import.meta.dirname, 'sharing-child.ts'), folder)
     const sharers = await Promise.all([1, 2, 3].map(() => start([child, kind, place, name], started)))
     sharers[0]?.tell('fail')
     await until(async () =>

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundledProgram } from '@enablement/build/program'
 import { openJournal } from '@enablement/core/journal'
 import { seededRandom } from '@enablement/core/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 import { segmentsIn, textsIn, useFolder } from './journal-kit.ts'
 
 const folder = useFolder()
@@ -19,8 +19,8 @@ let appending = ''
 let scripted = ''
 beforeAll(async () => {
   bundles = mkdtempSync(join(tmpdir(), 'enablement-journal-children-'))
-  appending = await bundledChild(join(import.meta.dirname, 'appending-child.ts'), bundles)
-  scripted = await bundledChild(join(import.meta.dirname, 'scripted-child.ts'), bundles)
+  appending = await bundledProgram(join(import.meta.dirname, 'appending-child.ts'), bundles)
+  scripted = await bundledProgram(join(import.meta.dirname, 'scripted-child.ts'), bundles)
 })
 afterAll(() => rmSync(bundles, { recursive: true }))
 

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundledProgram } from '@enablement/build/program'
 import { createOutbox, type OutboxOptions, outboxSchema } from '@enablement/core/outbox'
 import { execute, migrate, rows } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { crashPoints, seededRandom, testPlatform, unlessCrashed, withStoreClock } from '@enablement/core/testing'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 import { receiver, runDelivery } from './receiver.ts'
 
 /** Each crash point is tried on the sources, a fifth of them on the built output. */
@@ -84,7 +84,7 @@ describe('an outbox whose process dies', () => {
   afterEach(() => void started?.kill('SIGKILL'))
 
   it('by kill -9 in the middle of deliveries loses nothing and lets nothing overtake', async () => {
-    const child = await bundledChild(join(import.meta.dirname, 'delivering-child.ts'), folder)
+    const child = await bundledProgram(join(import.meta.dirname, 'delivering-child.ts'), folder)
     const path = join(folder, 'outbox.db')
     const random = seededRandom(5)
     await using db = sqliteDatabase({ path })

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { bundledProgram } from '@enablement/build/program'
 import { sleep, systemClock } from '@enablement/core'
 import { lockSchema } from '@enablement/core/lock'
 import { createSchedule, every, scheduleSchema } from '@enablement/core/schedule'
 import { execute, integerOf, migrate, rows, type SqlDatabase, textOf } from '@enablement/core/sql'
 import { seededRandom } from '@enablement/core/testing'
 import { expect, inject } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 
 const scale = inject('scale')
 const PROCESSES = Math.min(Math.floor(2 + scale), 8)
@@ -29,7 +29,7 @@ export async function surviveKills(
   address: string,
   folder: string
 ): Promise<void> {
-  const child = await bundledChild(join(import.meta.dirname, 'working-child.ts'), folder)
+  const child = await bundledProgram(join(import.meta.dirname, 'working-child.ts'), folder)
   const log = join(folder, 'effects.log')
   const random = seededRandom(7)
   await migrate(db, [scheduleSchema, lockSchema])

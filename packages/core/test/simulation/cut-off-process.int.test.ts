@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bundledProgram } from '@enablement/build/program'
 import { hashTagged } from '@enablement/core/redis'
 import { faultProxy } from '@enablement/core/testing/node'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { bundledChild } from '../testing/bundled-child.ts'
 
 /** Answers of each kind that a node has given before the next thing goes wrong. */
 const ENOUGH = Math.ceil(20 * Math.min(inject('scale'), 5))
@@ -16,7 +16,7 @@ let around = ''
 let program = ''
 beforeAll(async () => {
   around = mkdtempSync(join(tmpdir(), 'enablement-ledger-'))
-  program = await bundledChild(join(import.meta.dirname, 'ledger-node-child.ts'), around)
+  program = await bundledProgram(join(import.meta.dirname, 'ledger-node-child.ts'), around)
 })
 afterAll(() => rmSync(around, { recursive: true, force: true }))
 

@@ -4,7 +4,7 @@ import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core
 import { createCredits } from '@enablement/metering'
 import { meteringSchema, sqlCreditStore } from '@enablement/metering/sql'
 import { creditStoreConformance } from '@enablement/metering/testing'
-import { Pool } from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { derived } from './reference-wallet.ts'
 
@@ -14,18 +14,16 @@ const freshTenant = (): string => {
   return `org-${tenants}`
 }
 
-const schema = `credits_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, [meteringSchema])
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 describe('the SQL credit store on Postgres', () => {

@@ -149,3 +149,25 @@ export async function ledger(given: { db?: SqlDatabase; platform?: TestPlatform 
     [Symbol.asyncDispose]: () => disk.close()
   }
 }
+
+/** A ledger, the server that its events are sent to, and what sends them. */
+export function exporting<Server extends AsyncDisposable, Export, More>(
+  on: Awaited<ReturnType<typeof ledger>>,
+  server: Server,
+  make: (more?: More) => Export
+) {
+  return {
+    ...on,
+    server,
+    make,
+    exported: make(),
+    [Symbol.asyncDispose]: async () => {
+      await server[Symbol.asyncDispose]()
+      await on[Symbol.asyncDispose]()
+    }
+  }
+}
+
+/** What an export has set aside, and why. */
+export const reasons = async (exported: Pick<UsageExport, 'setAside'>) =>
+  (await exported.setAside()).map(({ transactionId, reason }) => [transactionId, reason])

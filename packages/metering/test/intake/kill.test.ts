@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { openJournal } from '@enablement/core/journal'
 import { migrate, rows } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
@@ -12,8 +12,6 @@ import { createMeter } from '@enablement/metering'
 import { meteringSchema, sqlUsageStore } from '@enablement/metering/sql'
 import { describe, expect, it } from 'vitest'
 import { work } from './stage.ts'
-
-const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
 
 /** What the process said was stored or held before it was killed, after `lines` lines. */
 async function runAndKill(program: readonly string[], lines: number): Promise<readonly number[]> {
@@ -38,8 +36,7 @@ describe('a process that is killed with events in its journal', () => {
       const journalFolder = path.join(folder, 'journal')
       await using db = sqliteDatabase({ path: file })
       await migrate(db, [meteringSchema])
-      const program = path.join(folder, 'journaling.mjs')
-      await bundleProgram(path.join(import.meta.dirname, 'journaling-process.ts'), program, conditions)
+      const program = await bundledProgram(path.join(import.meta.dirname, 'journaling-process.ts'), folder)
       const acknowledged = new Set<number>()
       for (const [round, lines] of [7, 26, 41].entries()) {
         for (const id of await runAndKill([program, file, journalFolder, String(round * 30)], lines))

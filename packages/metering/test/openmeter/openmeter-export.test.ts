@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { createOpenMeterExport, type OpenMeterExportOptions } from '@enablement/metering/openmeter'
 import { describe, expect, it } from 'vitest'
-import { DAY, ledger, localServer, NOW } from '../export/stage.ts'
+import { DAY, exporting, ledger, localServer, NOW, reasons } from '../export/stage.ts'
 
 const KEY = 'om_secretSECRETsecret'
 const HOUR = 3_600_000
@@ -48,20 +48,8 @@ async function stage(options: Partial<OpenMeterExportOptions> = {}) {
       ...options,
       ...more
     })
-  return {
-    ...on,
-    server,
-    make,
-    exported: make(),
-    [Symbol.asyncDispose]: async () => {
-      await server[Symbol.asyncDispose]()
-      await on[Symbol.asyncDispose]()
-    }
-  }
+  return exporting(on, server, make)
 }
-
-const reasons = async (exported: ReturnType<Awaited<ReturnType<typeof stage>>['make']>) =>
-  (await exported.setAside()).map(({ transactionId, reason }) => [transactionId, reason])
 
 describe('the export to OpenMeter', () => {
   it('sends batches of CloudEvents, told apart by source and id, without their properties', async () => {

@@ -1,12 +1,12 @@
 import { writeSync } from 'node:fs'
 import process from 'node:process'
+import { endWithParent } from '@enablement/build/end-with-parent'
 import { startWorker } from '@enablement/core/schedule'
 import { seededRandom } from '@enablement/core/testing'
 import { billingClock, isLastMinute, roomsOn } from './contest.ts'
 import type { ContestChildCall } from './contest-processes.ts'
 import { doShare } from './contest-work.ts'
 import { databaseAt } from './database-at.ts'
-import { endWithParent } from './end-with-parent.ts'
 import { fatalPoints } from './fatal-points.ts'
 import { fileWitness } from './witness.ts'
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { postgresDatabase } from '@enablement/core/postgres'
-import pg from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { beforeEach, describe, expect, inject, it } from 'vitest'
 import { sizesOf } from './contest.ts'
 import { contestAmongProcesses } from './contest-processes.ts'
@@ -22,16 +22,11 @@ describe('four processes that are killed at random, on Postgres', () => {
     'count and bill each event once, sell what there is, and leave a wallet that adds up (round %d)',
     { timeout: 120_000 },
     async (seed) => {
-      // A schema of this round's own, so that a server that lives longer is not littered.
-      const schema = `metering_contest_${process.pid}_${process.hrtime.bigint()}`
-      const connectionString = inject('postgresUrl')
-      const pool = new pg.Pool({ connectionString, max: 8, options: `-c search_path=${schema}` })
-      await pool.query(`create schema ${schema}`)
-      const place = new URL(connectionString)
-      place.searchParams.set('options', `-c search_path=${schema}`)
-      const db = postgresDatabase(pool)
+      const own = ownSchema(inject('postgresUrl'))
+      await own.create()
+      const db = postgresDatabase(own.pool)
       try {
-        const address = { kind: 'postgres', place: place.href } as const
+        const address = { kind: 'postgres', place: own.connectionString } as const
         const sizes = sizesOf(Math.min(scale, 3))
         const tally = await contestAmongProcesses(db, address, folder, {
           places: 4,
@@ -41,9 +36,8 @@ describe('four processes that are killed at random, on Postgres', () => {
         })
         expect(tally.adjusted).toBeGreaterThan(0)
       } finally {
-        await pool.query(`drop schema ${schema} cascade`)
         await db.close()
-        if (!pool.ended) await pool.end()
+        await own.drop()
       }
     }
   )

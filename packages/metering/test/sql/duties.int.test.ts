@@ -1,23 +1,21 @@
 import { postgresDatabase } from '@enablement/core/postgres'
 import { migrate } from '@enablement/core/sql'
 import { testPlatform } from '@enablement/core/testing'
-import { Pool } from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { afterAll, beforeAll, describe, inject, it } from 'vitest'
 import { schemas } from '../reconciliation/stage.ts'
 import { dunningStory, exportStory, nightlyStory } from './duties.ts'
 
-const schema = `duties_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, schemas)
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 describe('metering\u2019s duties, of three processes on one Postgres', () => {

@@ -4,24 +4,21 @@ import { conformanceTests, seededRandom, virtualClock, withStoreClock } from '@e
 import { createInvoicing, createPlanChanges, createRateCard, type Invoice } from '@enablement/metering'
 import { meteringSchema, sqlInvoiceStore } from '@enablement/metering/sql'
 import { invoiceStoreConformance } from '@enablement/metering/testing'
-import { Pool } from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { usageLedger } from '../billing/usage-ledger.ts'
 
 let tenants = 0
-// A schema of this run's own, so that a server that lives longer is not littered.
-const schema = `metering_invoices_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, [meteringSchema])
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 describe('the SQL invoice store on Postgres', () => {

@@ -3,32 +3,29 @@ import { firstRow, integerOf, migrate, type SqlRow } from '@enablement/core/sql'
 import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core/testing'
 import { meteringSchema, sqlQuotaStore } from '@enablement/metering/sql'
 import { quotaStoreConformance } from '@enablement/metering/testing'
+import { ownSchema } from '@enablement/services/own-schema'
 import { test } from '@fast-check/vitest'
-import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { histories, playAtOnce } from '../quota/reference-quota.ts'
 import { spendFromProcesses } from './spending.ts'
 
 const scale = inject('scale')
 
-// A schema of this run's own, so that a server that lives longer is not littered.
-const schema = `metering_quota_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 
 const deadlocks = async (): Promise<number> => {
-  const { rows } = await pool.query('select deadlocks from pg_stat_database where datname = current_database()')
+  const { rows } = await own.pool.query('select deadlocks from pg_stat_database where datname = current_database()')
   return Number(rows[0]?.deadlocks)
 }
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, [meteringSchema])
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 describe('the SQL quota store on Postgres', () => {
@@ -80,7 +77,7 @@ describe('the SQL quota store on Postgres', () => {
   })
 
   it('lets four processes have what there is and not a unit more, though two of them are killed', async () => {
-    await spendFromProcesses(database, ['postgres', inject('postgresUrl'), schema])
+    await spendFromProcesses(database, ['postgres', inject('postgresUrl'), own.name])
   }, 60_000)
 
   it('takes its windows from the clock of the database', async () => {

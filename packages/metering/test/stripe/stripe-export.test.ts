@@ -5,7 +5,7 @@ import { crashPoints, testPlatform, unlessCrashed } from '@enablement/core/testi
 import { meteringSchema, sqlUsageFeed } from '@enablement/metering/sql'
 import { createStripeExport, type StripeExportOptions, stripeIdentifier } from '@enablement/metering/stripe'
 import { describe, expect, inject, it } from 'vitest'
-import { DAY, ledger, NOW } from '../export/stage.ts'
+import { DAY, exporting, ledger, NOW, reasons } from '../export/stage.ts'
 import { KEY, stripeServer } from './stripe-server.ts'
 
 const HOUR = 3_600_000
@@ -30,20 +30,8 @@ async function stage(options: Partial<StripeExportOptions> = {}) {
       ...options,
       ...more
     })
-  return {
-    ...on,
-    server,
-    make,
-    exported: make(),
-    [Symbol.asyncDispose]: async () => {
-      await server[Symbol.asyncDispose]()
-      await on[Symbol.asyncDispose]()
-    }
-  }
+  return exporting(on, server, make)
 }
-
-const reasons = async (exported: ReturnType<Awaited<ReturnType<typeof stage>>['make']>) =>
-  (await exported.setAside()).map(({ transactionId, reason }) => [transactionId, reason])
 
 describe('the export to Stripe', () => {
   it('sends each recorded event once, in Stripe\u2019s terms, and remembers how far it has come', async () => {

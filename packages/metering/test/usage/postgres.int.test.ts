@@ -5,7 +5,7 @@ import { conformanceTests, testPlatform } from '@enablement/core/testing'
 import { createMeter, type UsageEvent } from '@enablement/metering'
 import { meteringSchema, sqlUsageStore } from '@enablement/metering/sql'
 import { usageStoreConformance } from '@enablement/metering/testing'
-import { Pool } from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 
 let tenants = 0
@@ -14,20 +14,17 @@ const freshTenant = (): string => {
   return `org-${tenants}`
 }
 
-// A schema of this run's own, so that a server that lives longer is not littered.
-const schema = `metering_usage_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 const AT = Date.UTC(2026, 0, 15, 10, 30)
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, [auditSchema, meteringSchema])
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 describe('the SQL usage store on Postgres', () => {

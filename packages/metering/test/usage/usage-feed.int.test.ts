@@ -1,21 +1,19 @@
 import { postgresDatabase } from '@enablement/core/postgres'
 import { migrate } from '@enablement/core/sql'
 import { meteringSchema, sqlUsageFeed, sqlUsageStore } from '@enablement/metering/sql'
-import { Pool } from 'pg'
+import { ownSchema } from '@enablement/services/own-schema'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 
-const schema = `feed_${process.pid}_${process.hrtime.bigint()}`
-const pool = new Pool({ connectionString: inject('postgresUrl'), max: 12, options: `-c search_path=${schema}` })
-const database = postgresDatabase(pool)
+const own = ownSchema(inject('postgresUrl'), { max: 12 })
+const database = postgresDatabase(own.pool)
 
 beforeAll(async () => {
-  await pool.query(`create schema ${schema}`)
+  await own.create()
   await migrate(database, [meteringSchema])
 })
 afterAll(async () => {
-  await pool.query(`drop schema ${schema} cascade`)
   await database.close()
-  if (!pool.ended) await pool.end()
+  await own.drop()
 })
 
 const AT = Date.UTC(2026, 0, 15, 10)
@@ -39,14 +37,14 @@ const INSERT = `insert into metering_usage(tenant, subscription, transaction_id,
 
 /** The last number there is, while nobody writes: the feed may be behind it, for others use the server, too. */
 const last = async (): Promise<number> =>
-  Number((await pool.query('select max(recorded_seq) as last from metering_usage')).rows[0].last ?? 0)
+  Number((await own.pool.query('select max(recorded_seq) as last from metering_usage')).rows[0].last ?? 0)
 
 /** Whatever runs on the server at the same time holds a feed back: what is waited for comes, or the test is out of time. */
 describe('the feed of a ledger on Postgres', () => {
   it('passes nothing over that was numbered before and is committed after', async () => {
     const store = sqlUsageStore(database)
     const feed = sqlUsageFeed(database)
-    const slow = await pool.connect()
+    const slow = await own.pool.connect()
     try {
       await slow.query('begin')
       await slow.query(INSERT, ['first'])
@@ -66,14 +64,14 @@ describe('the feed of a ledger on Postgres', () => {
     const store = sqlUsageStore(database)
     const feed = sqlUsageFeed(database)
     const after = await last()
-    let older = await pool.connect()
+    let older = await own.pool.connect()
     await older.query('begin')
     await older.query(INSERT, ['rolled-back'])
     const recorded: string[] = []
     let seen: string[] = []
     // There is always somebody under way; each ends after the next has begun. Others use the server, too.
     for (let turn = 0; seen.length < 5; turn++) {
-      const newer = await pool.connect()
+      const newer = await own.pool.connect()
       await newer.query('begin')
       await newer.query(INSERT, [`turn-${turn}`])
       await store.record([entry(`between-${turn}`)])

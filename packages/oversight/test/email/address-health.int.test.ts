@@ -1,28 +1,24 @@
 import { postgresDatabase } from '@enablement/core/postgres'
-import { migrate, type SqlDatabase } from '@enablement/core/sql'
+import { migrate } from '@enablement/core/sql'
 import { conformanceTests, virtualClock, withStoreClock } from '@enablement/core/testing'
 import { emailSchema, sqlAddressHealth } from '@enablement/oversight/email'
 import { addressHealthConformance, type CreateAddressHealth } from '@enablement/oversight/testing'
+import { ownSchema } from '@enablement/services/own-schema'
 import { test } from '@fast-check/vitest'
-import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { expectLikeModel, histories } from './health-histories.ts'
 
 describe('address health on Postgres', () => {
-  const schema = `oversight_email_${process.pid}`
-  let pool: pg.Pool
-  let server: SqlDatabase
+  const own = ownSchema(inject('postgresUrl'), { max: 9 })
+  const server = postgresDatabase(own.pool)
   let subjects = 0
   beforeAll(async () => {
-    pool = new pg.Pool({ connectionString: inject('postgresUrl'), max: 9, options: `-c search_path=${schema}` })
-    await pool.query(`create schema ${schema}`)
-    server = postgresDatabase(pool)
+    await own.create()
     await migrate(server, [emailSchema])
   })
   afterAll(async () => {
     await server.close()
-    await pool.query(`drop schema ${schema} cascade`)
-    await pool.end()
+    await own.drop()
   })
 
   const create: CreateAddressHealth = async (rule) => {

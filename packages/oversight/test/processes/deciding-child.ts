@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import process from 'node:process'
+import { endWithParent } from '@enablement/build/end-with-parent'
 import { createAuditLog } from '@enablement/core/audit'
 import { startWorker } from '@enablement/core/schedule'
 import { seededRandom } from '@enablement/core/testing'
@@ -7,7 +8,6 @@ import { sqlOversightStore } from '@enablement/oversight/sql'
 import { contest, oversightWith } from './contest.ts'
 import { databaseAt } from './database-at.ts'
 import type { DecidingChildCall } from './deciding-processes.ts'
-import { endWithParent } from './end-with-parent.ts'
 import { fileWitness } from './witness.ts'
 
 // Decides and executes its share, and does what falls due on the way, until it is killed.

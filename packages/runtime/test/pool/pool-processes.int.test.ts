@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 
 interface Said {
@@ -36,9 +36,7 @@ describe('two processes on one pool in Redis', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(os.tmpdir(), 'runtime-pool-'))
-    bundle = path.join(folder, 'pool-process.mjs')
-    const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
-    await bundleProgram(path.join(import.meta.dirname, 'pool-process.ts'), bundle, conditions)
+    bundle = await bundledProgram(path.join(import.meta.dirname, 'pool-process.ts'), folder)
   }, 60_000)
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL')

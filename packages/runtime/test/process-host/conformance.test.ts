@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { processHost } from '@enablement/runtime/process'
 import { sandboxHostConformance, sandboxHostSupports } from '@enablement/runtime/testing'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
@@ -36,9 +36,7 @@ describe.each(isSource ? isolations : [])(
     const children: ChildProcess[] = []
     let program = ''
     beforeAll(async () => {
-      program = path.join(place.folder, 'exam.mjs')
-      const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
-      await bundleProgram(path.join(import.meta.dirname, 'exam-process.ts'), program, conditions)
+      program = await bundledProgram(path.join(import.meta.dirname, 'exam-process.ts'), place.folder)
       chmodSync(program, 0o644)
     })
     afterAll(() => {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bwrap, hostOf, isolations, openGuest, processesWith, temporary, until } from './support.ts'
 
@@ -16,9 +16,7 @@ describe.each([...isolations, ...withoutGroups])('a host that is killed with iso
   const children: ChildProcess[] = []
   let program = ''
   beforeAll(async () => {
-    program = path.join(place.folder, 'host.mjs')
-    const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
-    await bundleProgram(path.join(import.meta.dirname, 'host-process.ts'), program, conditions)
+    program = await bundledProgram(path.join(import.meta.dirname, 'host-process.ts'), place.folder)
   })
   afterAll(() => {
     for (const child of children) child.kill('SIGKILL')

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { createAuditLog } from '@enablement/core/audit'
 import { integerOf, rows } from '@enablement/core/sql'
 import { sqliteDatabase } from '@enablement/core/sqlite'
@@ -26,9 +26,7 @@ describe('an exhausted sandbox whose process is killed by SIGKILL', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(os.tmpdir(), 'runtime-sigkill-'))
-    program = path.join(folder, 'mortal-process.mjs')
-    const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
-    await bundleProgram(path.join(import.meta.dirname, 'mortal-process.ts'), program, conditions)
+    program = await bundledProgram(path.join(import.meta.dirname, 'mortal-process.ts'), folder)
   })
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL')

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import { bundleProgram } from '@enablement/build/program'
+import { bundledProgram } from '@enablement/build/program'
 import { sqliteDatabase } from '@enablement/core/sqlite'
 import { createRuntime, mebibytes } from '@enablement/runtime'
 import { quickjsHost } from '@enablement/runtime/quickjs'
@@ -20,9 +20,7 @@ describe('a process that is killed', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(os.tmpdir(), 'runtime-process-'))
-    bundle = path.join(folder, 'agent-process.mjs')
-    const conditions = process.env['TARGET'] === 'dist' ? [] : ['@enablement/source']
-    await bundleProgram(path.join(import.meta.dirname, 'agent-process.ts'), bundle, conditions)
+    bundle = await bundledProgram(path.join(import.meta.dirname, 'agent-process.ts'), folder)
   })
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL')

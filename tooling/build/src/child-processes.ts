@@ -1,18 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { basename, join } from 'node:path'
+import process from 'node:process'
 import { createInterface } from 'node:readline'
-import { bundleProgram } from '@enablement/build/program'
-
-/** Bundles a program with what this test loads: the sources, or the built package. */
-export async function bundledProgram(entry: string, folder: string): Promise<string> {
-  const outfile = join(folder, basename(entry).replace(/ts$/, 'mjs'))
-  await bundleProgram(entry, outfile, process.env['TARGET'] === 'dist' ? [] : ['@enablement/source'])
-  return outfile
-}
 
 /** A process that a test has started. */
 export interface Child {
-  /** Whether it has ended, by itself or not. */
+  /** Whether it has ended. Throws when it has done so by a fault of its own. */
   hasEnded(): boolean
   /** Resolves with the first line that begins so, and rejects when the process ends without one. */
   said(beginning: string): Promise<string>
@@ -54,7 +46,10 @@ export function childProcesses(): { start(program: string, args: readonly string
         told()
       })
       return {
-        hasEnded: () => ended,
+        hasEnded() {
+          if (ended && child.signalCode !== 'SIGKILL') throw new Error(`the process ended with ${child.exitCode}`)
+          return ended
+        },
         said: (beginning) =>
           new Promise((resolve, reject) => {
             const look = (): void => {
